@@ -1,0 +1,93 @@
+"""Rays on HEALPix pixels, through healpy."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import astropy.units as u
+import healpy
+import numpy as np
+
+from gpdust.errors import GridError
+from gpdust.grid.rays import RayGrid
+from gpdust.units import DEGREE, PARSEC, as_quantity
+
+
+class HealpixGrid(RayGrid):
+    """One ray at the centre of each of a set of HEALPix pixels in Galactic coordinates.
+
+    Parameters
+    ----------
+    nside : int
+        HEALPix resolution, a power of two.
+    distance_edges : Quantity, shape (cells + 1,)
+        Increasing.
+    pixels : array_like of int, optional
+        Which pixels; all of the sky by default.
+    order : {"ring", "nested"}
+        Pixel numbering.
+    foreground, background : int
+        Number of foreground and padding cells.
+
+    Raises
+    ------
+    GridError
+        If `nside` is no power of two, or a pixel does not exist or comes twice.
+    """
+
+    kind: ClassVar[str] = "healpix"
+
+    def __init__(
+        self,
+        nside: int,
+        distance_edges: u.Quantity,
+        pixels: np.ndarray | None = None,
+        order: str = "ring",
+        foreground: int = 0,
+        background: int = 0,
+    ) -> None:
+        if order not in ("ring", "nested"):
+            raise GridError(f"HEALPix order must be 'ring' or 'nested', not {order!r}")
+        if not healpy.isnsideok(nside, nest=True):
+            raise GridError(f"HEALPix nside must be a power of two, not {nside}")
+        self.nside, self.order = int(nside), order
+        n_pixels = healpy.nside2npix(nside)
+        self.pixels = np.arange(n_pixels) if pixels is None else np.asarray(pixels, dtype=np.int64).ravel()
+        if self.pixels.size == 0 or self.pixels.min() < 0 or self.pixels.max() >= n_pixels:
+            raise GridError(f"HEALPix pixels must lie in 0…{n_pixels - 1} for nside {nside}, and there must be one")
+        self._ray_of_pixel = np.full(n_pixels, -1)
+        self._ray_of_pixel[self.pixels] = np.arange(self.pixels.size)
+        if np.count_nonzero(self._ray_of_pixel >= 0) != self.pixels.size:
+            raise GridError("a HEALPix pixel is listed twice")
+        l, b = healpy.pix2ang(nside, self.pixels, nest=order == "nested", lonlat=True)
+        solid_angle = np.full(self.pixels.size, healpy.nside2pixarea(nside))
+        super().__init__(l * DEGREE, b * DEGREE, distance_edges, solid_angle * u.sr, foreground, background)
+
+    def _with_edges(self, edges: np.ndarray) -> HealpixGrid:
+        return HealpixGrid(self.nside, as_quantity(edges, PARSEC), self.pixels, self.order)
+
+    def locate_rays(self, l: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """Index of the ray whose pixel holds each direction (degrees), −1 outside; see `RayGrid.locate_rays`."""
+        return self._ray_of_pixel[healpy.ang2pix(self.nside, l, b, nest=self.order == "nested", lonlat=True)]
+
+    def description(self) -> dict:
+        """Everything needed to build the grid again; see `RayGrid.description`."""
+        return {
+            "kind": self.kind,
+            "nside": self.nside,
+            "order": self.order,
+            "pixels": self.pixels.tolist(),
+            **self._distance_description(),
+        }
+
+    @classmethod
+    def from_description(cls, description: dict) -> HealpixGrid:
+        """Build the grid again from what `description` returned."""
+        return cls(
+            description["nside"],
+            description["distance_edges"] * PARSEC,
+            np.asarray(description["pixels"]),
+            description["order"],
+            description["foreground"],
+            description["background"],
+        )

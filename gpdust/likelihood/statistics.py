@@ -1,0 +1,146 @@
+"""The data, compressed exactly: −log L = ½ Aᵀ W A − hᵀ A + c with W tridiagonal along each ray."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from gpdust.grid import RayGrid
+from gpdust.los import StarPositions
+
+
+@dataclass(frozen=True)
+class ExtinctionStatistics:
+    """Sufficient statistics of Gaussian extinction measurements on a grid.
+
+    A star at fraction f of cell k sees (1 − f) A_{k−1} + f A_k, so that it touches two edges of its ray only. Five sums
+    per cell hold all that a likelihood can know of the stars in it; they add up over chunks of stars.
+
+    Attributes
+    ----------
+    diagonal : Tensor, shape (ray, cell)
+        W_kk, mag⁻².
+    coupling : Tensor, shape (ray, cell)
+        W_{k−1,k} at position k, mag⁻²; zero at k = 0, since A = 0 at the near end.
+    weighted : Tensor, shape (ray, cell)
+        h, mag⁻¹.
+    constant : float
+        c, with the normalisation of the Gaussians.
+    counts : Tensor of int, shape (ray, cell)
+        Stars per cell.
+    """
+
+    diagonal: torch.Tensor
+    coupling: torch.Tensor
+    weighted: torch.Tensor
+    constant: float
+    counts: torch.Tensor
+
+    @classmethod
+    def empty(cls, shape: tuple[int, int]) -> ExtinctionStatistics:
+        """No star at all: the likelihood is one."""
+        zeros = torch.zeros(shape, dtype=torch.float64)
+        return cls(zeros, zeros, zeros, 0.0, torch.zeros(shape, dtype=torch.int64))
+
+    @classmethod
+    def from_stars(
+        cls, grid: RayGrid, stars: StarPositions, extinction: np.ndarray, error: np.ndarray
+    ) -> ExtinctionStatistics:
+        """Compress stars, in one pass and float64.
+
+        Parameters
+        ----------
+        grid : RayGrid
+            The grid that they were located on.
+        stars : StarPositions
+            All of them on the grid.
+        extinction, error : ndarray, shape (stars,)
+            Measured extinction and its σ, mag.
+        """
+        cell = stars.ray * grid.n_cells + stars.cell
+        weight, outer = error**-2.0, stars.fraction
+        inner = 1 - outer
+
+        def total(values: np.ndarray) -> torch.Tensor:
+            sums = np.bincount(cell, weights=values, minlength=grid.n_rays * grid.n_cells)
+            return torch.from_numpy(sums.reshape(grid.shape))
+
+        coupling = total(weight * outer * inner)
+        coupling[:, 0] = 0
+        diagonal = _fold(total(weight * outer**2), total(weight * inner**2))
+        weighted = _fold(total(weight * outer * extinction), total(weight * inner * extinction))
+        constant = float(
+            np.sum(0.5 * weight * extinction**2 + np.log(error)) + 0.5 * len(error) * math.log(2 * math.pi)
+        )
+        counts = torch.from_numpy(np.bincount(cell, minlength=grid.n_rays * grid.n_cells).reshape(grid.shape))
+        return cls(diagonal, coupling, weighted, constant, counts)
+
+    def __add__(self, other: ExtinctionStatistics) -> ExtinctionStatistics:
+        return ExtinctionStatistics(
+            self.diagonal + other.diagonal,
+            self.coupling + other.coupling,
+            self.weighted + other.weighted,
+            self.constant + other.constant,
+            self.counts + other.counts,
+        )
+
+    @classmethod
+    def total(cls, shape: tuple[int, int], parts: Iterable[ExtinctionStatistics]) -> ExtinctionStatistics:
+        """Add up the statistics of chunks of stars."""
+        return sum(parts, start=cls.empty(shape))
+
+    @property
+    def n_stars(self) -> int:
+        """Number of stars compressed."""
+        return int(self.counts.sum())
+
+    def to(self, device: torch.device | str) -> ExtinctionStatistics:
+        """Move the tensors to a device."""
+        return ExtinctionStatistics(
+            self.diagonal.to(device),
+            self.coupling.to(device),
+            self.weighted.to(device),
+            self.constant,
+            self.counts.to(device),
+        )
+
+    def __getitem__(self, rays: slice) -> ExtinctionStatistics:
+        """Statistics of some rays; the constant, which belongs to no ray, is left out."""
+        return ExtinctionStatistics(
+            self.diagonal[rays], self.coupling[rays], self.weighted[rays], 0.0, self.counts[rays]
+        )
+
+    def precision_product(self, extinction: torch.Tensor) -> torch.Tensor:
+        """W A, shape (..., ray, cell)."""
+        product = self.diagonal * extinction
+        product[..., 1:] += self.coupling[..., 1:] * extinction[..., :-1]
+        product[..., :-1] += self.coupling[..., 1:] * extinction[..., 1:]
+        return product
+
+    def log_likelihood(self, extinction: torch.Tensor) -> torch.Tensor:
+        """Log-likelihood of all stars.
+
+        Parameters
+        ----------
+        extinction : Tensor, shape (..., ray, cell)
+            At the outer edges of the cells, mag.
+
+        Returns
+        -------
+        Tensor, shape (...,)
+        """
+        quadratic = self.diagonal * extinction**2
+        neighbours = self.coupling[..., 1:] * extinction[..., 1:] * extinction[..., :-1]
+        linear = self.weighted * extinction
+        return (linear - 0.5 * quadratic).sum((-1, -2)) - neighbours.sum((-1, -2)) - self.constant
+
+
+def _fold(outer: torch.Tensor, inner: torch.Tensor) -> torch.Tensor:
+    """Sum what a cell gives to its outer edge and what the next cell gives to its inner one, which is the same edge."""
+    folded = outer.clone()
+    folded[:, :-1] += inner[:, 1:]
+    return folded

@@ -1,0 +1,1 @@
+"""The fitted posterior and its products."""
