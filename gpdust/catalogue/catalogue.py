@@ -105,6 +105,7 @@ class StarCatalogue(StarColumns):
         preset: str | Preset | None = None,
         band: str | None = None,
         quantity: str | None = None,
+        reference: str | None = None,
         keep: Iterable[str] | None = None,
         strict: bool = False,
         format: str | None = None,
@@ -125,8 +126,8 @@ class StarCatalogue(StarColumns):
             gpdust's name -> unit, for columns whose unit the file leaves off. A value's unit holds for its error too.
         preset : str or Preset, optional
             A published catalogue's columns and units, one of `PRESETS`; `columns` and `units` add to it.
-        band, quantity : str, optional
-            What the extinction is, where neither preset nor file say it.
+        band, quantity, reference : str, optional
+            What the extinction is and where it was published, where neither preset nor file say it.
         keep : iterable of str, optional
             Further columns that travel along, as `extra`.
         strict : bool
@@ -148,7 +149,7 @@ class StarCatalogue(StarColumns):
         """
         request = Request.make(columns, units, preset, keep, where=f"'{path}'")
         (table,) = read_tables(Path(path), format, None, request.wanted)
-        catalogue = cls._extracted(table, request, band, quantity, str(path), strict)
+        catalogue = cls._extracted(table, request, (band, quantity, reference), str(path), strict)
         _require_stars(catalogue.report, f"'{path}'")
         return catalogue
 
@@ -163,6 +164,7 @@ class StarCatalogue(StarColumns):
         preset: str | Preset | None = None,
         band: str | None = None,
         quantity: str | None = None,
+        reference: str | None = None,
         keep: Iterable[str] | None = None,
         strict: bool = False,
         format: str | None = None,
@@ -177,7 +179,7 @@ class StarCatalogue(StarColumns):
         request = Request.make(columns, units, preset, keep, where=f"'{path}'")
         start, reports = 0, []
         for table in read_tables(Path(path), format, rows, request.wanted):
-            catalogue = cls._extracted(table, request, band, quantity, str(path), strict, start)
+            catalogue = cls._extracted(table, request, (band, quantity, reference), str(path), strict, start)
             start += len(table)
             reports.append(catalogue.report)
             yield catalogue
@@ -193,6 +195,7 @@ class StarCatalogue(StarColumns):
         preset: str | Preset | None = None,
         band: str | None = None,
         quantity: str | None = None,
+        reference: str | None = None,
         keep: Iterable[str] | None = None,
         strict: bool = False,
     ) -> "StarCatalogue":
@@ -203,7 +206,7 @@ class StarCatalogue(StarColumns):
             table = Table.from_pandas(table[request.wanted(list(table.columns))])
         if not len(table):
             raise CatalogueError("the table holds no rows")
-        catalogue = cls._extracted(table, request, band, quantity, "", strict)
+        catalogue = cls._extracted(table, request, (band, quantity, reference), "", strict)
         _require_stars(catalogue.report, "the table")
         return catalogue
 
@@ -212,8 +215,7 @@ class StarCatalogue(StarColumns):
         cls,
         table: Table,
         request: Request,
-        band: str | None,
-        quantity: str | None,
+        words: tuple[str | None, str | None, str | None],
         source: str,
         strict: bool,
         start: int = 0,
@@ -221,7 +223,7 @@ class StarCatalogue(StarColumns):
         found = extract(table, request)
         row = np.arange(start, start + len(table))
         keep, report = validate(found.stars, row, found.notes, strict)
-        label = Label.of(request, band, quantity, table.meta, source)
+        label = Label.of(request, words, table.meta, source)
         return cls._of(found.stars, found.extra, row, label, report, keep)
 
     @classmethod

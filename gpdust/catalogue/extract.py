@@ -63,7 +63,7 @@ def extract(table: Table, request: Request) -> Extract:
     if "parallax" in stars:
         _invert_parallax(stars)
     keep = request.keep if request.keep is not None else kept_names(table)
-    extra = {name: numbers.extra(numbers.get_column(table, name, request.where)) for name in keep}
+    extra = {name: numbers.extra(numbers.get_column(table, name, request.where), name, request.where) for name in keep}
     return Extract(stars, extra, notes)
 
 

@@ -31,14 +31,15 @@ class Label:
     source: str = ""
 
     @classmethod
-    def of(cls, request: Request, band: str | None, quantity: str | None, meta: Mapping, source: str) -> "Label":
-        """Settle each word: the caller's, else the preset's, else the file's."""
+    def of(cls, request: Request, given: Iterable[str | None], meta: Mapping, source: str) -> "Label":
+        """Settle band, quantity and reference: the caller's (`given`), else the preset's, else the file's."""
         words = _from_meta(meta)
         if request.preset:
             words["reference"] = request.preset.reference
             if "extinction" not in request.columns:  # the caller's own column need not be what the preset describes
                 words |= {"band": request.preset.band, "quantity": request.preset.quantity}
-        words |= {key: word for key, word in (("band", band), ("quantity", quantity)) if word is not None}
+        called = zip(("band", "quantity", "reference"), given, strict=True)
+        words |= {name: word for name, word in called if word is not None}
         return cls(**words, source=source)
 
     @classmethod

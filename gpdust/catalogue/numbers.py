@@ -26,11 +26,13 @@ def no_such_column(column: str, names: Sequence[str], where: str) -> CatalogueEr
     """Make the error for a column that isn't there; it names the nearest ones that are."""
     by_lower = {name.lower(): name for name in names}
     near = [by_lower[name] for name in get_close_matches(column.lower(), by_lower, n=3, cutoff=0.5)]
-    if near:
-        hint = f"did you mean {' or '.join(map(repr, near))}?"
-    else:
-        hint = f"it has {', '.join(map(repr, names[:12]))}{', ...' if len(names) > 12 else ''}"
+    hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"it has {some(names)}"
     return CatalogueError(f"{where} has no column {column!r}; {hint}")
+
+
+def some(names: Sequence[str]) -> str:
+    """List the first of many names for an error."""
+    return ", ".join(map(repr, names[:12])) + (", ..." if len(names) > 12 else "")
 
 
 def get_column(table: Table, column: str, where: str) -> object:
@@ -89,22 +91,22 @@ def in_unit(column: object, unit: u.UnitBase, quantity: str, name: str, where: s
     MissingUnitError
         If the two units are not of one kind.
     CatalogueError
-        If the column holds text that is no number.
+        If the column holds text that is no number, or vectors.
     """
     plain = numbers(column, name, where)
+    if plain.ndim != 1:
+        raise CatalogueError(
+            f"column {name!r} of {where} is a vector of shape {plain.shape[1:]}; say which element: '{name}[0]'"
+        )
     return as_array(u.Quantity(plain, unit, copy=False), UNITS[quantity], f"column {name!r} ({quantity}) of {where}")
 
 
 def numbers(column: object, name: str, where: str) -> np.ndarray:
-    """Turn a column into float64, with NaN where it is masked, empty or says "nan"."""
+    """Turn a column into float64 of the same shape, with NaN where it is masked, empty or says "nan"."""
     values = getattr(column, "value", column)  # of a Quantity
     values = values.filled(np.nan) if hasattr(values, "unmasked") else values  # an astropy Masked array
     mask = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
     values = np.asarray(values)
-    if values.ndim != 1:
-        raise CatalogueError(
-            f"column {name!r} of {where} is a vector of shape {values.shape[1:]}; say which element: '{name}[0]'"
-        )
     values = values.astype(np.float64) if values.dtype.kind in "fiub" else _from_text(values, mask, name, where)
     if mask is not None:
         values[mask] = np.nan
@@ -127,15 +129,17 @@ def _from_text(values: np.ndarray, mask: np.ndarray | None, name: str, where: st
     return parsed
 
 
-def extra(column: object) -> np.ndarray:
-    """Keep a column as it is: a Quantity where it has a unit, text as str, missing floats as NaN."""
+def extra(column: object, name: str, where: str) -> np.ndarray:
+    """Take a column along as it is: a Quantity where it has a unit, text as str, missing floats as NaN."""
+    if not isinstance(column, np.ndarray):
+        raise CatalogueError(f"keep= takes plain columns, but {name!r} of {where} is a {type(column).__name__}")
     if own_unit(column) is not None:
-        unit = own_unit(column)
-        return u.Quantity(numbers(column, getattr(getattr(column, "info", None), "name", "") or "", "keep="), unit)
+        return u.Quantity(numbers(column, name, where), own_unit(column))
     if isinstance(column, np.ma.MaskedArray):
         if column.dtype.kind == "f" or not np.ma.is_masked(column):
-            return np.array(column.filled(np.nan) if column.dtype.kind == "f" else column.data)
-        return np.ma.array(column.data, mask=column.mask)
+            column = column.filled(np.nan) if column.dtype.kind == "f" else column.data
+        else:
+            return np.ma.array(column.data, mask=column.mask)
     values = np.array(column)
     if values.dtype.kind == "O":
         return np.array(["" if cell is None else str(cell) for cell in values])

@@ -72,7 +72,8 @@ def read_tables(path: Path, format: str | None, rows: int | None, wanted: Wanted
                 yield table
     except CatalogueError:
         raise
-    except (OSError, ValueError, KeyError, IndexError, pa.ArrowException, SyntaxError) as error:
+    except (OSError, ValueError, TypeError, KeyError, IndexError, SyntaxError, pa.ArrowException) as error:
+        # what the formats' libraries raise on broken files; a truncated FITS file is a TypeError to astropy
         raise CatalogueError(f"'{path}' can't be read as {name}: {error}") from error
     if empty:
         raise CatalogueError(f"'{path}' holds no rows")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import astropy.units as u
 
 from gpdust.catalogue.fields import POSITIONS, STORED, UNITS, VALUE_OF, companions
-from gpdust.catalogue.numbers import base_name, no_such_column
+from gpdust.catalogue.numbers import base_name, no_such_column, some
 from gpdust.catalogue.presets import PRESETS, Columns, Preset
 from gpdust.errors import CatalogueError
 
@@ -61,7 +61,7 @@ class Request:
         return cls(dict(columns or {}), {n: _unit(n, v) for n, v in (units or {}).items()}, preset, keep, where)
 
     def fallback_unit(self, name: str) -> u.UnitBase | None:
-        """Return a unit for a column without one: the caller's for the value that an error belongs to, or the preset's."""
+        """Return the unit for a column that has none: the caller's for the value of an error, or the preset's."""
         value = VALUE_OF.get(name, name)
         preset = self.preset.units if self.preset else {}
         unit = self.units.get(value) or preset.get(name) or preset.get(value)
@@ -89,16 +89,16 @@ class Request:
         """
         offered, notes = self._offered(names)
         mapping = offered | {name: _as_tuple(name, given) for name, given in self.columns.items()}
-        self._choose_position(mapping)
-        self._choose_distance(mapping)
+        self._choose_position(mapping, names)
+        self._choose_distance(mapping, names)
         for pair in mapping.values():
             for column in pair:
                 if base_name(column, names) not in names:
                     raise no_such_column(base_name(column, names), names, self.where)
         if "extinction" not in mapping:
-            raise self._lacks("extinction", "extinction", names)
+            raise self._lacks("an extinction", "{'extinction': ...}", names)
         if not {"extinction_error", "extinction_lower_error"} & mapping.keys():
-            raise self._lacks("extinction_error", "the error of the extinction", names)
+            raise self._lacks("the error of the extinction", "{'extinction_error': ...}", names)
         return mapping, notes
 
     def wanted(self, names: Sequence[str]) -> list[str]:
@@ -120,7 +120,7 @@ class Request:
         for name, given in self.preset.columns.items():
             if VALUE_OF.get(name, name) in self.columns:
                 continue  # the preset's error does not belong to the caller's own column
-            pair = tuple(_match_case(column, by_lower) for column in _as_tuple(name, given))
+            pair = tuple(_match_case(column, names, by_lower) for column in _as_tuple(name, given))
             absent = [column for column in pair if base_name(column, names) not in names]
             if name == "distance_error" and absent:
                 notes.append(f"read without distance errors: there is no column {' or '.join(map(repr, absent))}")
@@ -128,37 +128,28 @@ class Request:
                 offered[name] = pair
         return offered, notes
 
-    def _choose_position(self, mapping: dict[str, tuple[str, ...]]) -> None:
+    def _choose_position(self, mapping: dict[str, tuple[str, ...]], names: Sequence[str]) -> None:
         given = [group for group in POSITIONS if set(group) & self.columns.keys()]
         if len(given) > 1:
             raise CatalogueError("columns= gives the position twice: " + " and ".join(map("/".join, given)))
         chosen = next((group for group in given or POSITIONS if set(group) <= mapping.keys()), None)
         if chosen is None:
-            raise CatalogueError(
-                f"{self.where} needs l and b, or ra and dec, or a SkyCoord column: "
-                "say which columns they are with columns={'l': ..., 'b': ...}"
-            )
+            raise self._lacks("l and b, or ra and dec, or a SkyCoord column", "{'l': ..., 'b': ...}", names)
         for name in {name for group in POSITIONS if group != chosen for name in group}:
             mapping.pop(name, None)
 
-    def _choose_distance(self, mapping: dict[str, tuple[str, ...]]) -> None:
+    def _choose_distance(self, mapping: dict[str, tuple[str, ...]], names: Sequence[str]) -> None:
         if {"distance", "parallax"} <= self.columns.keys():
             raise CatalogueError("columns= gives both a distance and a parallax: give one of them")
         if not {"distance", "parallax"} & mapping.keys():
-            raise CatalogueError(
-                f"{self.where} needs a distance or a parallax: "
-                "say which column it is with columns={'distance': ...} or columns={'parallax': ...}"
-            )
+            raise self._lacks("a distance or a parallax", "{'distance': ...} or columns={'parallax': ...}", names)
         use_parallax = "parallax" in self.columns or "distance" not in mapping
         unused = "distance" if use_parallax else "parallax"
         for name in (unused, *companions(unused)):
             mapping.pop(name, None)
 
-    def _lacks(self, name: str, label: str, names: Sequence[str]) -> CatalogueError:
-        return CatalogueError(
-            f"{self.where} needs {label}: say which column it is with columns={{{name!r}: ...}}; "
-            f"it has {', '.join(map(repr, names[:12]))}{', ...' if len(names) > 12 else ''}"
-        )
+    def _lacks(self, what: str, example: str, names: Sequence[str]) -> CatalogueError:
+        return CatalogueError(f"{self.where} needs {what}: say which with columns={example}; it has {some(names)}")
 
 
 def _as_tuple(name: str, given: str | Sequence[str]) -> tuple[str, ...]:
@@ -171,10 +162,10 @@ def _as_tuple(name: str, given: str | Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def _match_case(column: str, by_lower: Mapping[str, str]) -> str:
+def _match_case(column: str, names: Sequence[str], by_lower: Mapping[str, str]) -> str:
     """Spell a preset's column the way the file does."""
-    base = base_name(column, ())
-    return by_lower.get(column.lower(), by_lower.get(base.lower(), base) + column[len(base) :])
+    base = base_name(column, names)
+    return column if base in names else by_lower.get(base.lower(), base) + column[len(base) :]
 
 
 def _unit(name: str, given: str | u.UnitBase) -> u.UnitBase:

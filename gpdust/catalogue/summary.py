@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gpdust.units import DEGREE, MAGNITUDE, PARSEC, as_array
+
 if TYPE_CHECKING:
     from gpdust.catalogue.catalogue import StarCatalogue
 
@@ -26,9 +28,10 @@ def _origin(catalogue: "StarCatalogue") -> str:
 
 
 def _region(catalogue: "StarCatalogue") -> list[str]:
-    first, last = longitude_span(catalogue.l.value)
+    first, last = longitude_span(as_array(catalogue.l, DEGREE, "l"))
     longitudes = "all l" if (last - first) % 360 > 350 else f"l = {first:.2f} to {last:.2f} deg"
-    b, d, a = catalogue.b.value, catalogue.distance.value, catalogue.extinction.value
+    b, d = as_array(catalogue.b, DEGREE, "b"), as_array(catalogue.distance, PARSEC, "distance")
+    a = as_array(catalogue.extinction, MAGNITUDE, "extinction")
     band = f" ({catalogue.band})" if catalogue.band else ""
     return [
         f"  region      {longitudes}, b = {b.min():.2f} to {b.max():.2f} deg",
@@ -47,10 +50,10 @@ def longitude_span(l: np.ndarray) -> tuple[float, float]:
 
 
 def _errors(catalogue: "StarCatalogue") -> list[str]:
-    extinction = f"  errors      median {np.median(catalogue.extinction_error.value):.3g} mag in extinction"
+    extinction = f"  errors      median {np.median(catalogue.extinction_error):.3g} in extinction"
     if catalogue.distance_error is None:
         return [f"{extinction}; distances have none"]
-    fraction = catalogue.distance_error.value / catalogue.distance.value
+    fraction = (catalogue.distance_error / catalogue.distance).to_value(1)
     return [f"{extinction}, {np.median(fraction):.2%} in distance"]
 
 
@@ -58,5 +61,5 @@ def _account(catalogue: "StarCatalogue") -> list[str]:
     report = catalogue.report
     lines = [f"  rows        {report.rows_read} read, {report.rows_kept} usable, {report.rows_dropped} dropped"]
     lines += [f"              {entry.count} dropped: {entry.reason}" for entry in report.dropped]
-    lines += [f"  beware      {entry.count} stars whose {entry.reason}" for entry in report.flagged]
+    lines += [f"  beware      {entry.count} kept although {entry.reason}" for entry in report.flagged]
     return lines + [f"  note        {note}" for note in report.notes]

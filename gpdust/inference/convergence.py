@@ -1,0 +1,76 @@
+"""When to stop: only when the ELBO's gain is small beside both its noise and what a gain is worth."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+PATIENCE = 2  # stages in a row: a plateau of one may be a pause
+
+
+@dataclass
+class StoppingRule:
+    """Compares stages of steps, not steps: a noisy ELBO goes up and down from step to step.
+
+    Attributes
+    ----------
+    tolerance : float
+        A gain per stage, nats, not worth another stage.
+    means, errors : list of float
+        ELBO of each stage seen and its standard error.
+    """
+
+    tolerance: float
+    means: list[float] = field(default_factory=list)
+    errors: list[float] = field(default_factory=list)
+
+    def see(self, elbos: list[float]) -> None:
+        """Take in the ELBO of the steps of a stage (its later half, when the start has worn off)."""
+        values = np.asarray(elbos)
+        self.means.append(float(values.mean()))
+        # From neighbouring steps: a trend within the stage is no noise.
+        self.errors.append(float(np.sqrt(np.mean(np.diff(values) ** 2) / 2 / len(values))))
+
+    @property
+    def gain(self) -> float:
+        """Gain of the best of the last stages over the best of those before them, nats."""
+        if len(self.means) <= PATIENCE:
+            return math.inf
+        return max(self.means[-PATIENCE:]) - max(self.means[:-PATIENCE])
+
+    @property
+    def gain_error(self) -> float:
+        """Standard error of the gain, nats."""
+        return math.hypot(*self.errors[-2:])
+
+    @property
+    def settled(self) -> bool:
+        """Whether the last stages gained no more than the tolerance, or than noise explains."""
+        return len(self.means) > PATIENCE and self.gain <= max(self.tolerance, 2 * self.gain_error)
+
+
+@dataclass(frozen=True)
+class StoppingReport:
+    """How a fit ended.
+
+    Attributes
+    ----------
+    converged : bool
+    reason : str
+        In words.
+    steps : int
+    elbo, elbo_error : float
+        Of the final posterior, with its Monte-Carlo standard error, nats.
+    """
+
+    converged: bool
+    reason: str
+    steps: int
+    elbo: float
+    elbo_error: float
+
+    def __str__(self) -> str:
+        verdict = "converged" if self.converged else "NOT converged"
+        return f"{verdict} after {self.steps} steps: {self.reason}; ELBO {self.elbo:.2f} ± {self.elbo_error:.2f}"

@@ -1,0 +1,144 @@
+"""The Gauss–Newton metric of (θ, v): how sharply the stars see each direction, and coordinates in which it is one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from gpdust.los import integrate
+from gpdust.model import LN10, DustModel
+from gpdust.prior import LinearMap
+
+STEP = 1e-4  # of a standardised hyperparameter; a difference this fine is exact enough for a metric
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """Coordinates (η_θ, η_v) in which the posterior is about a unit ball.
+
+    θ = θ₀ + C η_θ, and v = m₀ + D η_θ + U s η_v: a change of θ carries v along, so that the fit to the data holds.
+    Moving θ at fixed v would fight the data and crawl.
+
+    Attributes
+    ----------
+    rotation, scale : Tensor, shapes (M, M) and (M,)
+        U and s: eigenvectors of the metric of v, and its eigenvalues to the power −½.
+    theta_factor : Tensor, shape (P, P)
+        C, a Cholesky factor of the (Laplace) covariance of θ.
+    compensation : Tensor, shape (M, P)
+        D.
+    """
+
+    rotation: torch.Tensor
+    scale: torch.Tensor
+    theta_factor: torch.Tensor
+    compensation: torch.Tensor
+
+    @property
+    def theta_covariance(self) -> torch.Tensor:
+        """Approximate posterior covariance of θ, with v integrated out, shape (P, P)."""
+        return self.theta_factor @ self.theta_factor.mT
+
+    def mean(self, origin: torch.Tensor, eta_v: torch.Tensor, eta_theta: torch.Tensor) -> torch.Tensor:
+        """Mean of v at given coordinates, shape (M,)."""
+        return origin + self.compensation @ eta_theta + self.rotation @ (self.scale * eta_v)
+
+
+def gauss_newton(
+    model: DustModel,
+    mean: torch.Tensor,
+    theta: torch.Tensor,
+    basis: list[LinearMap] | None,
+    with_theta: bool,
+) -> torch.Tensor:
+    """JᵀWJ with J = ∂A/∂(θ, v): the information of the stars, without the prior's.
+
+    Parameters
+    ----------
+    model : DustModel
+    mean : Tensor, shape (M,)
+        v at which the extinction is linearised.
+    theta : Tensor, shape (P,)
+        Standardised hyperparameters.
+    basis : list of LinearMap or None
+        The prior on the cells at θ.
+    with_theta : bool
+        Whether θ takes part; else only v does.
+
+    Returns
+    -------
+    Tensor, shape (P + M, P + M) or (M, M)
+
+    Notes
+    -----
+    Accumulated ray by ray. Along a ray, R and W meet in one small matrix of cells × cells, so that the cost is one
+    product with the prior's matrix per ray and one rank-cells update.
+    """
+    size = len(mean) + (len(theta) if with_theta else 0)
+    information = torch.zeros(size, size, dtype=mean.dtype)
+    lengths = torch.from_numpy(model.grid.cell_lengths)
+    n_cells = model.grid.n_cells
+    for rays, linear_map in model.maps(theta, basis):
+        rows = linear_map.matrix
+        if with_theta:
+            rows = torch.cat([_theta_derivatives(model, rays, mean, theta), rows], dim=-1)
+        rows = rows.unflatten(0, (-1, n_cells))
+        column = LN10 * model.density(mean, linear_map)  # dρ/dφ of every cell
+        responses = integrate(torch.diag_embed(column), lengths)  # (ray, cell j, edge k): ∂A_k/∂φ_j
+        statistics = model.statistics[rays]
+        gram = _precision_rows(statistics.diagonal, statistics.coupling, responses) @ responses.mT
+        information += rows.flatten(0, 1).mT @ (gram @ rows).flatten(0, 1)
+    return 0.5 * (information + information.mT)
+
+
+def _precision_rows(diagonal: torch.Tensor, coupling: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """W applied to each row: (ray, row, edge) to (ray, row, edge)."""
+    product = diagonal[:, None] * rows
+    product[..., 1:] += coupling[:, None, 1:] * rows[..., :-1]
+    product[..., :-1] += coupling[:, None, 1:] * rows[..., 1:]
+    return product
+
+
+def _theta_derivatives(model: DustModel, rays: slice, mean: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
+    """∂(log10 density)/∂θ on the cells of some rays at fixed v, shape (cells, P).
+
+    The residual variance is part of it: it shifts the density of every cell at once, which the stars see best of all.
+    """
+    points = model.points(rays)
+
+    def log_density(at: torch.Tensor) -> torch.Tensor:
+        return model.mean_log_density(mean, model.prior.at(points, at))
+
+    here = log_density(theta)
+    steps = STEP * torch.eye(len(theta), dtype=theta.dtype)
+    return torch.stack([(log_density(theta + step) - here) / STEP for step in steps], dim=-1)
+
+
+def whiten(information: torch.Tensor, tempering: float, theta_size: int) -> Whitening:
+    """Coordinates in which the prior and the tempered information together are the identity.
+
+    Parameters
+    ----------
+    information : Tensor, shape (P + M, P + M), or (M, M) where `theta_size` is 0
+    tempering : float
+        Weight of the likelihood.
+    theta_size : int
+        P.
+    """
+    precision = tempering * information + torch.eye(len(information), dtype=information.dtype)
+    eigenvalues, rotation = torch.linalg.eigh(precision[theta_size:, theta_size:])
+    scale = eigenvalues.clamp_min(1.0).rsqrt()  # the prior alone gives one; rounding may give a little less
+    cross = precision[theta_size:, :theta_size]
+    carried = rotation @ (scale.square()[:, None] * (rotation.mT @ cross))
+    marginal = precision[:theta_size, :theta_size] - cross.mT @ carried
+    theta_factor = _covariance_factor(marginal)
+    return Whitening(rotation, scale, theta_factor, -carried @ theta_factor)
+
+
+def _covariance_factor(precision: torch.Tensor) -> torch.Tensor:
+    """Cholesky factor of the inverse of a precision that is at least one: strong data lose that in rounding."""
+    if not len(precision):
+        return precision
+    values, vectors = torch.linalg.eigh(0.5 * (precision + precision.mT))
+    return torch.linalg.cholesky((vectors / values.clamp_min(1.0)) @ vectors.mT)

@@ -1,0 +1,218 @@
+"""Prior + grid + likelihood: the joint density of stars and dust, for Pyro and for gpdust's own engines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from gpdust.catalogue import StarCatalogue
+from gpdust.grid import RayGrid
+from gpdust.likelihood import ExtinctionStatistics
+from gpdust.los import integrate, locate_stars
+from gpdust.prior import InducingGP, LinearMap, SampledVolume
+from gpdust.units import DEGREE, MAGNITUDE, PARSEC, as_array
+
+LN10 = math.log(10.0)
+CHUNK_BYTES = 256e6  # of one block of the prior's matrix; autograd holds several times as much
+BASIS_BYTES = 4e9  # up to here the whole matrix is kept between steps
+
+
+@dataclass(frozen=True)
+class StarUse:
+    """Which stars a model uses: `used` lie on the grid, the others are left out."""
+
+    used: int = 0
+    outside_sky: int = 0
+    too_near: int = 0
+    too_far: int = 0
+
+    def __add__(self, other: StarUse) -> StarUse:
+        return StarUse(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
+
+    def __str__(self) -> str:
+        left_out = [
+            f"{count} {reason}"
+            for count, reason in (
+                (self.outside_sky, "outside its sky"),
+                (self.too_near, "nearer than its near end"),
+                (self.too_far, "beyond its far end"),
+            )
+            if count
+        ]
+        return f"{self.used} stars on the grid" + (f"; left out: {', '.join(left_out)}" if left_out else "")
+
+
+class DustModel:
+    """The posterior density of log-dust-density, up to normalisation.
+
+    Parameters
+    ----------
+    stars : StarCatalogue or iterable of StarCatalogue
+        The data. An iterable of chunks (see `StarCatalogue.read_chunks`) is read once, a piece at a time.
+    grid : RayGrid
+        Where the density is integrated.
+    prior : InducingGP
+        Its inducing points are placed over the volume that the stars sample.
+    seed : int
+        For the placement.
+
+    Attributes
+    ----------
+    statistics : ExtinctionStatistics
+        The stars, compressed: no step of a fit depends on how many they were.
+    stars_used : StarUse
+        How many lie on the grid, and why others do not.
+    """
+
+    def __init__(
+        self, stars: StarCatalogue | Iterable[StarCatalogue], grid: RayGrid, prior: InducingGP, seed: int = 0
+    ) -> None:
+        self.grid = grid
+        self.statistics = ExtinctionStatistics.empty(grid.shape)
+        self.stars_used = StarUse()
+        self.meta: dict[str, str] = {}
+        for chunk in [stars] if isinstance(stars, StarCatalogue) else stars:
+            self._add(chunk)
+        volume = SampledVolume(grid, self.statistics.counts.numpy())
+        self.prior = prior.placed(volume, seed)
+        self._cell_lengths = torch.from_numpy(grid.cell_lengths)
+
+    def _add(self, stars: StarCatalogue) -> None:
+        l, b = as_array(stars.l, DEGREE, "l"), as_array(stars.b, DEGREE, "b")
+        distance = as_array(stars.distance, PARSEC, "distance")
+        positions = locate_stars(self.grid, l, b, distance)
+        inside = positions.inside
+        on_sky = self.grid.locate_rays(l, b) >= 0
+        self.stars_used += StarUse(
+            used=int(inside.sum()),
+            outside_sky=int((~on_sky).sum()),
+            too_near=int((on_sky & (distance < self.grid.edges[0])).sum()),
+            too_far=int((on_sky & (distance > self.grid.edges[-1])).sum()),
+        )
+        self.statistics += ExtinctionStatistics.from_stars(
+            self.grid,
+            positions[inside],
+            as_array(stars.extinction, MAGNITUDE, "extinction")[inside],
+            as_array(stars.extinction_error, MAGNITUDE, "extinction_error")[inside],
+        )
+        self.meta = {"band": stars.band, "quantity": stars.quantity, "reference": stars.reference}
+
+    # Chunks of rays: the likelihood is a sum over rays, so that memory need not grow with the grid.
+
+    @property
+    def ray_chunks(self) -> list[slice]:
+        """Runs of rays whose block of the prior's matrix stays small."""
+        ray_bytes = self.grid.n_cells * self.prior.latent_size * 8
+        step = max(1, int(CHUNK_BYTES // ray_bytes))
+        return [slice(start, min(start + step, self.grid.n_rays)) for start in range(0, self.grid.n_rays, step)]
+
+    def points(self, rays: slice) -> torch.Tensor:
+        """Cell centres of some rays, pc, shape (rays · cells, 3)."""
+        return torch.from_numpy(self.grid.cell_points(rays)).reshape(-1, 3)
+
+    def basis(self, theta: torch.Tensor | None, prior: InducingGP | None = None) -> list[LinearMap] | None:
+        """The prior on all cells, chunk by chunk, without gradient; None where it would not fit into memory."""
+        if self.grid.n_rays * self.grid.n_cells * self.prior.latent_size * 8 > BASIS_BYTES:
+            return None
+        with torch.no_grad():
+            return [(prior or self.prior).at(self.points(rays), theta) for rays in self.ray_chunks]
+
+    def maps(self, theta: torch.Tensor | None, basis: list[LinearMap] | None) -> Iterator[tuple[slice, LinearMap]]:
+        """Rays and the prior on them, chunk by chunk, from a basis or made afresh."""
+        for index, rays in enumerate(self.ray_chunks):
+            yield rays, basis[index] if basis is not None else self.prior.at(self.points(rays), theta)
+
+    def mean_log_density(self, latent: torch.Tensor, linear_map: LinearMap) -> torch.Tensor:
+        """log10 of the density given v, averaged over the residual of the prior, shape (..., cells).
+
+        The mean of 10^(φ + s ε) is 10^(φ + ½ ln 10 s²). The residual is independent from cell to cell, so that along a
+        ray its mean counts and its scatter averages out.
+        """
+        return linear_map.log_density(latent) + 0.5 * LN10 * linear_map.residual_variance
+
+    def density(self, latent: torch.Tensor, linear_map: LinearMap) -> torch.Tensor:
+        """Density given v, averaged over the residual of the prior, mag/pc, shape (..., ray, cell)."""
+        return torch.exp(LN10 * self.mean_log_density(latent, linear_map)).unflatten(-1, (-1, self.grid.n_cells))
+
+    def log_likelihood(
+        self,
+        latent: torch.Tensor,
+        theta: torch.Tensor | None = None,
+        basis: list[LinearMap] | None = None,
+        prior: InducingGP | None = None,
+    ) -> torch.Tensor:
+        """Log-likelihood of all stars.
+
+        Parameters
+        ----------
+        latent : Tensor, shape (..., latent)
+            v.
+        theta : Tensor, shape (theta_size,), optional
+            Standardised hyperparameters; not used where `basis` is given.
+        basis : list of LinearMap, optional
+            What `basis` returned, to save making the prior's matrix again.
+        prior : InducingGP, optional
+            In place of the model's own: with inducing points elsewhere.
+
+        Returns
+        -------
+        Tensor, shape (...,)
+        """
+        prior = prior or self.prior
+        chunks = self.ray_chunks
+
+        def of_chunk(latent: torch.Tensor, rays: slice, make_map: Callable[[], LinearMap]) -> torch.Tensor:
+            extinction = integrate(self.density(latent, make_map()), self._cell_lengths)
+            return self.statistics[rays].log_likelihood(extinction)
+
+        total = torch.zeros(latent.shape[:-1], dtype=latent.dtype) - self.statistics.constant
+        for index, rays in enumerate(chunks):
+            if basis is not None:
+                part = of_chunk(latent, rays, lambda index=index: basis[index])
+            elif len(chunks) == 1 or not torch.is_grad_enabled():
+                part = of_chunk(latent, rays, lambda rays=rays: prior.at(self.points(rays), theta))
+            else:  # made again on the way back, so that no more than one block is ever held
+                part = checkpoint(
+                    lambda latent, theta, points, rays=rays: of_chunk(
+                        latent, rays, lambda: prior.with_points(points).at(self.points(rays), theta)
+                    ),
+                    latent,
+                    theta,
+                    prior.points,
+                    use_reentrant=False,
+                )
+            total = total + part
+        return total
+
+    def pyro_model(
+        self,
+        particles: int,
+        tempering: float = 1.0,
+        basis: list[LinearMap] | None = None,
+        prior: InducingGP | None = None,
+    ) -> None:
+        """The generative model for Pyro: θ, one whitened latent site v, and the likelihood of all stars.
+
+        Parameters
+        ----------
+        particles : int
+            Joint draws of v in one go; each has weight 1 / particles.
+        tempering : float
+            Power of the likelihood.
+        basis, prior
+            As for `log_likelihood`.
+        """
+        theta = None
+        if self.prior.theta_size:
+            standard = torch.zeros(self.prior.theta_size, dtype=torch.float64)
+            theta = pyro.sample("hyperparameters", dist.Normal(standard, 1.0).to_event(1))
+        with pyro.plate("particles", particles), pyro.poutine.scale(scale=1 / particles):
+            standard = torch.zeros(self.prior.latent_size, dtype=torch.float64)
+            latent = pyro.sample("latent", dist.Normal(standard, 1.0).to_event(1))
+            pyro.factor("stars", tempering * self.log_likelihood(latent, theta, basis, prior))

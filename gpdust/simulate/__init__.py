@@ -1,0 +1,30 @@
+"""True densities and mock surveys: data of which the answer is known."""
+
+from gpdust.simulate.clumps import clump_density, simulated_clumps
+from gpdust.simulate.components import ExponentialDisc, Filament, GaussianClump, Sheet, Shell, UniformDensity
+from gpdust.simulate.density import SumDensity, TrueDensity
+from gpdust.simulate.errormodel import ErrorModel
+from gpdust.simulate.regions import MOCK_REGIONS, MockRegion
+from gpdust.simulate.survey import MockSurvey, mock_survey
+from gpdust.simulate.truth import GridTruth
+from gpdust.simulate.visibility import MagnitudeLimit
+
+__all__ = [
+    "MOCK_REGIONS",
+    "ErrorModel",
+    "ExponentialDisc",
+    "Filament",
+    "GaussianClump",
+    "GridTruth",
+    "MagnitudeLimit",
+    "MockRegion",
+    "MockSurvey",
+    "Sheet",
+    "Shell",
+    "SumDensity",
+    "TrueDensity",
+    "UniformDensity",
+    "clump_density",
+    "mock_survey",
+    "simulated_clumps",
+]
