@@ -116,17 +116,19 @@ class DustModel:
         """Cell centres of some rays, pc, shape (rays · cells, 3)."""
         return torch.from_numpy(self.grid.cell_points(rays)).reshape(-1, 3)
 
-    def basis(self, theta: torch.Tensor | None, prior: InducingGP | None = None) -> list[LinearMap] | None:
+    def basis(self, prior: InducingGP, theta: torch.Tensor | None) -> list[LinearMap] | None:
         """The prior on all cells, chunk by chunk, without gradient; None where it would not fit into memory."""
-        if self.grid.n_rays * self.grid.n_cells * self.prior.latent_size * 8 > BASIS_BYTES:
+        if self.grid.n_rays * self.grid.n_cells * prior.latent_size * 8 > BASIS_BYTES:
             return None
         with torch.no_grad():
-            return [(prior or self.prior).at(self.points(rays), theta) for rays in self.ray_chunks]
+            return [linear_map for _, linear_map in self.maps(prior, theta)]
 
-    def maps(self, theta: torch.Tensor | None, basis: list[LinearMap] | None) -> Iterator[tuple[slice, LinearMap]]:
+    def maps(
+        self, prior: InducingGP, theta: torch.Tensor | None, basis: list[LinearMap] | None = None
+    ) -> Iterator[tuple[slice, LinearMap]]:
         """Rays and the prior on them, chunk by chunk, from a basis or made afresh."""
         for index, rays in enumerate(self.ray_chunks):
-            yield rays, basis[index] if basis is not None else self.prior.at(self.points(rays), theta)
+            yield rays, basis[index] if basis is not None else prior.at(self.points(rays), theta)
 
     def mean_log_density(self, latent: torch.Tensor, linear_map: LinearMap) -> torch.Tensor:
         """log10 of the density given v, averaged over the residual of the prior, shape (..., cells).

@@ -69,4 +69,4 @@ def as_quantity(numbers: torch.Tensor | np.ndarray | float, unit: u.UnitBase) ->
     """Give plain numbers, in a tensor or an array, their unit back."""
     if isinstance(numbers, torch.Tensor):
         numbers = numbers.detach().cpu().numpy()
-    return u.Quantity(numbers, unit, copy=False)
+    return u.Quantity(numbers, unit, copy=None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-PATIENCE = 2  # stages in a row: a plateau of one may be a pause
+PATIENCE = 3  # stages in a row: a plateau of one may be a pause
 
 
 @dataclass
@@ -28,10 +28,21 @@ class StoppingRule:
 
     def see(self, elbos: list[float]) -> None:
         """Take in the ELBO of the steps of a stage (its later half, when the start has worn off)."""
-        values = np.asarray(elbos)
-        self.means.append(float(values.mean()))
-        # From neighbouring steps: a trend within the stage is no noise.
-        self.errors.append(float(np.sqrt(np.mean(np.diff(values) ** 2) / 2 / len(values))))
+        mean, error = _mean_and_error(elbos)
+        self.means.append(mean)
+        self.errors.append(error)
+
+    def see_again(self) -> None:
+        """Take in a stage that came to nothing: the ELBO stays what it was."""
+        self.means.append(self.means[-1])
+        self.errors.append(self.errors[-1])
+
+    def would_lose(self, elbos: list[float], deviations: float) -> bool:
+        """Whether a stage's ELBO lies significantly below the last one's."""
+        if not self.means:
+            return False
+        mean, error = _mean_and_error(elbos)
+        return mean < self.means[-1] - max(self.tolerance, deviations * math.hypot(error, self.errors[-1]))
 
     @property
     def gain(self) -> float:
@@ -49,6 +60,12 @@ class StoppingRule:
     def settled(self) -> bool:
         """Whether the last stages gained no more than the tolerance, or than noise explains."""
         return len(self.means) > PATIENCE and self.gain <= max(self.tolerance, 2 * self.gain_error)
+
+
+def _mean_and_error(elbos: list[float]) -> tuple[float, float]:
+    """Mean, and its standard error from neighbouring steps: a trend within the stage is no noise."""
+    values = np.asarray(elbos)
+    return float(values.mean()), float(np.sqrt(np.mean(np.diff(values) ** 2) / 2 / len(values)))
 
 
 @dataclass(frozen=True)

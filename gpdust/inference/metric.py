@@ -8,7 +8,7 @@ import torch
 
 from gpdust.los import integrate
 from gpdust.model import LN10, DustModel
-from gpdust.prior import LinearMap
+from gpdust.prior import InducingGP, LinearMap
 
 STEP = 1e-4  # of a standardised hyperparameter; a difference this fine is exact enough for a metric
 
@@ -40,13 +40,14 @@ class Whitening:
         """Approximate posterior covariance of θ, with v integrated out, shape (P, P)."""
         return self.theta_factor @ self.theta_factor.mT
 
-    def mean(self, origin: torch.Tensor, eta_v: torch.Tensor, eta_theta: torch.Tensor) -> torch.Tensor:
-        """Mean of v at given coordinates, shape (M,)."""
-        return origin + self.compensation @ eta_theta + self.rotation @ (self.scale * eta_v)
+    def mean(self, origin: torch.Tensor, eta: torch.Tensor) -> torch.Tensor:
+        """Mean of v at the coordinates η_v, with θ at rest, shape (M,)."""
+        return origin + self.rotation @ (self.scale * eta)
 
 
 def gauss_newton(
     model: DustModel,
+    prior: InducingGP,
     mean: torch.Tensor,
     theta: torch.Tensor,
     basis: list[LinearMap] | None,
@@ -57,6 +58,8 @@ def gauss_newton(
     Parameters
     ----------
     model : DustModel
+    prior : InducingGP
+        The model's, or one with its inducing points elsewhere.
     mean : Tensor, shape (M,)
         v at which the extinction is linearised.
     theta : Tensor, shape (P,)
@@ -79,10 +82,10 @@ def gauss_newton(
     information = torch.zeros(size, size, dtype=mean.dtype)
     lengths = torch.from_numpy(model.grid.cell_lengths)
     n_cells = model.grid.n_cells
-    for rays, linear_map in model.maps(theta, basis):
+    for rays, linear_map in model.maps(prior, theta, basis):
         rows = linear_map.matrix
         if with_theta:
-            rows = torch.cat([_theta_derivatives(model, rays, mean, theta), rows], dim=-1)
+            rows = torch.cat([_theta_derivatives(model, prior, rays, mean, theta), rows], dim=-1)
         rows = rows.unflatten(0, (-1, n_cells))
         column = LN10 * model.density(mean, linear_map)  # dρ/dφ of every cell
         responses = integrate(torch.diag_embed(column), lengths)  # (ray, cell j, edge k): ∂A_k/∂φ_j
@@ -100,7 +103,9 @@ def _precision_rows(diagonal: torch.Tensor, coupling: torch.Tensor, rows: torch.
     return product
 
 
-def _theta_derivatives(model: DustModel, rays: slice, mean: torch.Tensor, theta: torch.Tensor) -> torch.Tensor:
+def _theta_derivatives(
+    model: DustModel, prior: InducingGP, rays: slice, mean: torch.Tensor, theta: torch.Tensor
+) -> torch.Tensor:
     """∂(log10 density)/∂θ on the cells of some rays at fixed v, shape (cells, P).
 
     The residual variance is part of it: it shifts the density of every cell at once, which the stars see best of all.
@@ -108,7 +113,7 @@ def _theta_derivatives(model: DustModel, rays: slice, mean: torch.Tensor, theta:
     points = model.points(rays)
 
     def log_density(at: torch.Tensor) -> torch.Tensor:
-        return model.mean_log_density(mean, model.prior.at(points, at))
+        return model.mean_log_density(mean, prior.at(points, at))
 
     here = log_density(theta)
     steps = STEP * torch.eye(len(theta), dtype=theta.dtype)

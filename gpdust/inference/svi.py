@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyro
 import pyro.distributions as dist
@@ -28,10 +28,11 @@ from gpdust.inference.metric import Whitening, gauss_newton, whiten
 from gpdust.inference.progress import Progress
 from gpdust.inference.trace import Trace
 from gpdust.model import DustModel
-from gpdust.prior import LinearMap
+from gpdust.prior import InducingGP, LinearMap
 
 WEAK = 10.0  # a start is tempered until the sharpest direction is this many times sharper than the prior
 CLIP = 1e6  # largest norm of a gradient in whitened units: only a runaway draw has more
+SETBACK = 3.0  # a loss of so many standard errors rejects a step of the hyperparameters
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,11 @@ class SVIOptions:
         Of the mean, in posterior standard deviations: the longest step, and the share of the way for short ones.
     covariance_rate : float
         Of the factor T, likewise.
-    theta_rate : float
-        Share of the way that a hyperparameter goes in one step; `theta_reach` (posterior standard deviations) is the
-        longest.
+    theta_reach : float
+        First trust radius of the hyperparameters, in posterior standard deviations; it grows where steps gain and
+        shrinks where they lose.
     inducing_rate : float
-        Of learned inducing points, in length scales.
-    theta_interval : int
-        Hyperparameters move at every so many steps: making the prior's matrix again is what a step costs most.
+        Longest step of learned inducing points, in length scales.
     temper_factor : float
         By how much the likelihood's weight grows from stage to stage.
     temper_steps, learn_steps, polish_steps : int
@@ -66,13 +65,11 @@ class SVIOptions:
     particles: int = 32
     learning_rate: float = 0.4
     covariance_rate: float = 0.02
-    theta_rate: float = 0.5
     theta_reach: float = 4.0
     inducing_rate: float = 0.02
-    theta_interval: int = 5
     temper_factor: float = math.e
     temper_steps: int = 20
-    learn_steps: int = 50
+    learn_steps: int = 15
     polish_steps: int = 100
     max_steps: int = 4000
     tolerance: float = 1.0
@@ -94,6 +91,8 @@ class SVIState:
         Weight of the likelihood.
     phase : str
         "temper", "learn", "polish" or "done".
+    reach : float
+        Trust radius of the hyperparameters, posterior standard deviations.
     generator : torch.Generator
         Source of all draws.
     trace : Trace
@@ -108,6 +107,7 @@ class SVIState:
     points: torch.Tensor
     tempering: float
     phase: str
+    reach: float
     generator: torch.Generator
     trace: Trace
     rule: StoppingRule
@@ -127,13 +127,14 @@ class SVI:
 
     def __init__(self, model: DustModel, options: SVIOptions = SVIOptions()) -> None:
         self.model, self.options = model, options
+        self.elbo = TraceMeanField_ELBO()
 
     def init(self, seed: int) -> SVIState:
         """Start at the prior, with the likelihood as weak as it must be for that to be near."""
         prior = self.model.prior
         mean = torch.zeros(prior.latent_size, dtype=torch.float64)
         theta = torch.zeros(prior.theta_size, dtype=torch.float64)
-        information = gauss_newton(self.model, mean, theta, self.model.basis(theta), with_theta=False)
+        information = gauss_newton(self.model, prior, mean, theta, self.model.basis(prior, theta), with_theta=False)
         sharpest = float(torch.linalg.eigvalsh(information)[-1])
         tempering = min(1.0, WEAK / sharpest) if sharpest > 0 else 1.0
         return SVIState(
@@ -142,6 +143,7 @@ class SVI:
             points=prior.points,
             tempering=tempering,
             phase="temper" if tempering < 1 else "learn",
+            reach=self.options.theta_reach,
             generator=torch.Generator().manual_seed(seed),
             trace=Trace(prior.hyperparameters.units),
             rule=StoppingRule(self.options.tolerance),
@@ -149,144 +151,137 @@ class SVI:
 
     def stage(self, state: SVIState, progress: Progress) -> SVIState:
         """Whiten at the present place, take the steps of one stage there, and decide what comes next."""
-        options, started = self.options, time.perf_counter()
-        steps = {"temper": options.temper_steps, "learn": options.learn_steps, "polish": options.polish_steps}
-        run = _Stage(self.model, options, state)
-        run.take(steps[state.phase], progress, started)
-        state = run.finish()
-        if state.phase == "temper":
-            state.tempering = min(1.0, state.tempering * options.temper_factor)
-            state.phase = "learn" if state.tempering == 1.0 else "temper"
-        elif state.phase == "learn":
-            state.rule.see(run.elbos[len(run.elbos) // 2 :])
-            budget = len(state.trace) + options.learn_steps + options.polish_steps > options.max_steps
-            if state.rule.settled or budget:
-                state.phase = "polish"
+        started = time.perf_counter()
+        state = {"temper": self._temper, "learn": self._learn, "polish": self._polish}[state.phase](state, progress)
+        return replace(state, seconds=state.seconds + time.perf_counter() - started)
+
+    def _temper(self, state: SVIState, progress: Progress) -> SVIState:
+        """Follow the posterior at the present weight of the likelihood, then raise the weight."""
+        state, _ = self._follow(state, self.options.temper_steps, progress)
+        tempering = min(1.0, state.tempering * self.options.temper_factor)
+        return replace(state, tempering=tempering, phase="learn" if tempering == 1.0 else "temper")
+
+    def _learn(self, state: SVIState, progress: Progress) -> SVIState:
+        """Move the hyperparameters, let v follow, and keep the move unless the ELBO has lost by it."""
+        moved = self._move_prior(state) if state.rule.means else state
+        moved, elbos = self._follow(moved, self.options.learn_steps, progress)
+        elbos = elbos[len(elbos) // 2 :]
+        if state.rule.would_lose(elbos, SETBACK):
+            state = replace(state, reach=state.reach / 3, generator=moved.generator)
+            state.rule.see_again()
         else:
-            state.phase = "done"
-        state.seconds += time.perf_counter() - started
-        return state
+            state = replace(moved, reach=min(1.5 * state.reach, 10 * self.options.theta_reach))
+            state.rule.see(elbos)
+        spent = len(state.trace) + self.options.learn_steps + self.options.polish_steps > self.options.max_steps
+        return replace(state, phase="polish" if state.rule.settled or spent else "learn")
 
+    def _polish(self, state: SVIState, progress: Progress) -> SVIState:
+        """Learn the factor T too, with all rates falling to zero."""
+        state, _ = self._follow(state, self.options.polish_steps, progress, polish=True)
+        return replace(state, phase="done")
 
-class _Stage:
-    """The steps between two whitenings."""
-
-    def __init__(self, model: DustModel, options: SVIOptions, state: SVIState) -> None:
-        self.model, self.options, self.state = model, options, state
-        self.learns_theta = bool(len(state.theta)) and state.phase == "learn"
-        self.learns_points = model.prior.learn_inducing and state.phase == "learn"
-        self.prior = model.prior.with_points(state.points)
-        self.basis = model.basis(state.theta, self.prior)
-        self.whitening = self._whiten()
-        size = len(state.mean)
-        self.eta_v = torch.zeros(size, dtype=torch.float64, requires_grad=True)
-        self.eta_theta = torch.zeros(len(state.theta), dtype=torch.float64, requires_grad=self.learns_theta)
-        self.eta_points = torch.zeros_like(state.points, requires_grad=self.learns_points)
-        self.factor = torch.eye(size, dtype=torch.float64, requires_grad=state.phase == "polish")
-        self.optimizer = self._optimizer()
-        self.elbo = TraceMeanField_ELBO()
-        self.elbos: list[float] = []
-
-    def _whiten(self) -> Whitening:
-        state = self.state
-        with torch.no_grad():
-            with_theta = bool(len(state.theta)) and state.phase != "temper"
-            information = gauss_newton(self.model, state.mean, state.theta, self.basis, with_theta)
-            whitening = whiten(information, state.tempering, len(state.theta) if with_theta else 0)
-        if not with_theta:
-            none = torch.zeros(len(state.mean), len(state.theta), dtype=torch.float64)
-            return Whitening(whitening.rotation, whitening.scale, none[: len(state.theta)], none)
-        return whitening
-
-    def _optimizer(self) -> torch.optim.AdamW:
-        """AdamW with its ε at the size of a gradient of one: see the first lines of this file. Nothing decays."""
-        options = self.options
-        reach = options.theta_reach
-        groups = [
-            {"params": [self.eta_v], "lr": options.learning_rate, "eps": 1.0},
-            {"params": [self.factor], "lr": options.covariance_rate, "eps": 1.0},
-            {"params": [self.eta_theta], "lr": reach, "eps": reach / options.theta_rate, "betas": (0.5, 0.9)},
-            {"params": [self.eta_points], "lr": options.inducing_rate, "eps": 1.0},
-        ]
-        groups = [group for group in groups if group["params"][0].requires_grad]
-        return torch.optim.AdamW(groups, betas=(0.7, 0.95), weight_decay=0.0)
-
-    def take(self, steps: int, progress: Progress, started: float) -> None:
-        """Take the steps of the stage."""
-        schedule = None
-        if self.state.phase == "polish":
-            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, steps, eta_min=0.0)
-        for step in range(steps):
-            moves_prior = (self.learns_theta or self.learns_points) and (step + 1) % self.options.theta_interval == 0
-            loss = self._loss(moves_prior)
-            self.optimizer.zero_grad()
+    def _follow(
+        self, state: SVIState, steps: int, progress: Progress, polish: bool = False
+    ) -> tuple[SVIState, list[float]]:
+        """Steps of v's mean (and of T) by AdamW, in coordinates whitened here; the prior stands still."""
+        options, prior = self.options, self.model.prior.with_points(state.points)
+        basis = self.model.basis(prior, state.theta)
+        whitening, theta_covariance = self._whiten(state, prior, basis, with_theta=polish)
+        eta = torch.zeros_like(state.mean, requires_grad=True)
+        factor = torch.eye(len(state.mean), dtype=torch.float64, requires_grad=polish)
+        groups = [{"params": [eta], "lr": options.learning_rate}]
+        if polish:
+            groups.append({"params": [factor], "lr": options.covariance_rate})
+        # In these coordinates curvature is one: with ε at one, a small gradient gives that share of a Newton step, and
+        # a large one a step of the learning rate. Nothing decays: the prior does what weight decay would imitate.
+        optimizer = torch.optim.AdamW(groups, betas=(0.7, 0.95), eps=1.0, weight_decay=0.0)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps) if polish else None
+        elbos, hyperparameters = [], prior.hyperparameters.report(state.theta)
+        started = time.perf_counter()
+        for _ in range(steps):
+            guide = WhitenedGaussian(
+                whitening.mean(state.mean, eta), whitening.rotation, whitening.scale, factor.tril(), state.generator
+            )
+            loss = self._loss(state, prior, basis, guide, state.theta)
+            optimizer.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_([self.eta_v], CLIP)
-            self.optimizer.step()
+            torch.nn.utils.clip_grad_norm_([eta], CLIP)
+            optimizer.step()
             if schedule:
                 schedule.step()
-            self._after(moves_prior, float(loss.detach()), started, progress)
+            elbos.append(-float(loss.detach()))
+            seconds = state.seconds + time.perf_counter() - started
+            state.trace.append(elbos[-1], state.tempering, state.phase, seconds, hyperparameters)
+            progress.step(state.phase, state.tempering, elbos[-1])
+        with torch.no_grad():
+            mean = whitening.mean(state.mean, eta)
+            guide = WhitenedGaussian(mean, whitening.rotation, whitening.scale, factor.tril())
+        return replace(state, mean=mean, guide=guide, theta_covariance=theta_covariance), elbos
 
-    def _loss(self, moves_prior: bool) -> torch.Tensor:
-        """−ELBO of the tempered model, in nats."""
-        prior, basis = self.moved_prior(), None if moves_prior else self.basis
+    def _move_prior(self, state: SVIState) -> SVIState:
+        """One step of the hyperparameters (and of learned inducing points), with v carried along.
+
+        At the best Gaussian for the present θ, the gradient at fixed Gaussian is the gradient of the whole; but away
+        from here it is not, so that the Gaussian is made anew after each such step.
+        """
+        prior = self.model.prior.with_points(state.points)
+        if not (prior.theta_size or prior.learn_inducing):
+            return state
+        basis = self.model.basis(prior, state.theta)
+        whitening, _ = self._whiten(state, prior, basis, with_theta=True)
+        eta = torch.zeros_like(state.theta, requires_grad=True)
+        shift = torch.zeros_like(state.points, requires_grad=prior.learn_inducing)
+        groups = [{"params": [eta], "lr": state.reach, "eps": state.reach}]
+        if prior.learn_inducing:
+            groups.append({"params": [shift], "lr": self.options.inducing_rate, "eps": 1.0})
+        optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
+        length = prior.length_scale(state.theta)
+
+        def place() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+            mean = state.mean + whitening.compensation @ eta
+            return mean, state.theta + whitening.theta_factor @ eta, state.points + length * shift
+
+        mean, theta, points = place()
+        identity = torch.eye(len(mean), dtype=torch.float64)
+        guide = WhitenedGaussian(mean, whitening.rotation, whitening.scale, identity, state.generator)
+        self._loss(state, prior.with_points(points), None, guide, theta).backward()
+        optimizer.step()
+        with torch.no_grad():
+            mean, theta, points = place()
+        return replace(state, mean=mean, theta=theta, points=points)
+
+    def _whiten(
+        self, state: SVIState, prior: InducingGP, basis: list[LinearMap] | None, with_theta: bool
+    ) -> tuple[Whitening, torch.Tensor]:
+        """Coordinates of order one at the present place, and the Laplace covariance of θ where it is asked for."""
+        with_theta = with_theta and bool(len(state.theta))
+        with torch.no_grad():
+            information = gauss_newton(self.model, prior, state.mean, state.theta, basis, with_theta)
+            whitening = whiten(information, state.tempering, len(state.theta) if with_theta else 0)
+        return whitening, whitening.theta_covariance if with_theta else state.theta_covariance
+
+    def _loss(
+        self,
+        state: SVIState,
+        prior: InducingGP,
+        basis: list[LinearMap] | None,
+        guide: WhitenedGaussian,
+        theta: torch.Tensor,
+    ) -> torch.Tensor:
+        """−ELBO of the tempered model by Pyro, nats, for a guide with θ at a point and v Gaussian."""
+
+        def pyro_guide(particles: int, *_: object) -> None:
+            if len(theta):
+                pyro.sample("hyperparameters", dist.Delta(theta, event_dim=1))
+            with pyro.plate("particles", particles), pyro.poutine.scale(scale=1 / particles):
+                pyro.sample("latent", guide)
+
         loss = self.elbo.differentiable_loss(
-            self.model.pyro_model, self._guide, self.options.particles, self.state.tempering, basis, prior
+            self.model.pyro_model, pyro_guide, self.options.particles, state.tempering, basis, prior
         )
         if not torch.isfinite(loss):
             raise InferenceError(
-                f"the ELBO is {float(loss)} at step {len(self.state.trace)}: a density has overflowed. Check the "
+                f"the ELBO is {float(loss.detach())} at step {len(state.trace)}: a density has overflowed. Check the "
                 "prior's mean density and amplitude, and the errors of the brightest stars"
             )
         return loss
-
-    def theta(self) -> torch.Tensor:
-        """Standardised hyperparameters at the present coordinates."""
-        return self.state.theta + self.whitening.theta_factor @ self.eta_theta
-
-    def moved_prior(self):
-        """The prior with its inducing points at the present coordinates."""
-        if not self.learns_points:
-            return self.prior
-        scale = self.prior.length_scale(self.theta().detach())
-        return self.prior.with_points(self.state.points + scale * self.eta_points)
-
-    def gaussian(self) -> WhitenedGaussian:
-        """The variational distribution of v at the present coordinates."""
-        mean = self.whitening.mean(self.state.mean, self.eta_v, self.eta_theta)
-        return WhitenedGaussian(
-            mean, self.whitening.rotation, self.whitening.scale, self.factor.tril(), self.state.generator
-        )
-
-    def _guide(self, particles: int, *_: object) -> None:
-        """Pyro's guide: θ at a point, and v by a full-rank Gaussian."""
-        if len(self.state.theta):
-            pyro.sample("hyperparameters", dist.Delta(self.theta(), event_dim=1))
-        with pyro.plate("particles", particles), pyro.poutine.scale(scale=1 / particles):
-            pyro.sample("latent", self.gaussian())
-
-    def _after(self, moves_prior: bool, loss: float, started: float, progress: Progress) -> None:
-        if moves_prior:
-            with torch.no_grad():
-                self.basis = self.model.basis(self.theta(), self.moved_prior())
-        self.elbos.append(-loss)
-        state = self.state
-        seconds = state.seconds + time.perf_counter() - started
-        physical = self.prior.hyperparameters.report(self.theta())
-        state.trace.append(-loss, state.tempering, state.phase, seconds, physical)
-        progress.step(state.phase, state.tempering, -loss)
-
-    def finish(self) -> SVIState:
-        """The state at the present coordinates."""
-        with torch.no_grad():
-            state = self.state
-            guide = self.gaussian()
-            state.points = self.moved_prior().points.detach()
-            state.mean, state.theta = guide.mean_vector, self.theta()
-            state.guide = WhitenedGaussian(guide.mean_vector, guide.rotation, guide.scale, guide.factor.detach())
-            if len(state.theta) and state.phase != "temper":
-                state.theta_covariance = self.whitening.theta_covariance
-        return state
-
-
-__all__ = ["SVI", "LinearMap", "SVIOptions", "SVIState"]

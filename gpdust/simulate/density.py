@@ -34,7 +34,7 @@ class TrueDensity(ABC):
 
     def at(self, coordinates: SkyCoord) -> u.Quantity:
         """Density at sky coordinates with distances, mag/pc; see `__call__`."""
-        return as_quantity(self(position(coordinates, "coordinates")), DENSITY)
+        return as_quantity(np.asarray(self(position(coordinates, "coordinates"))), DENSITY)
 
     def __add__(self, other: TrueDensity) -> SumDensity:
         if not isinstance(other, TrueDensity):

@@ -103,11 +103,11 @@ ORION = MockRegion(
     density=SumDensity(
         _disc(1e-3),
         # Orion A: head near the Nebula, tail 70 pc behind it (Großschedl et al. 2018)
-        _filament((208.5, -19.4, 395), (214.0, -19.6, 465), 5, 0.06),
-        _clump(209.0, -19.4, 395, 6, 0.06),
+        _filament((208.5, -19.4, 395), (214.0, -19.6, 465), 5, 0.08),
+        _clump(209.0, -19.4, 395, 6, 0.08),
         _shell(215.0, -20.0, 405, 20, 4, 0.02),  # the bubble at its edge, 380–430 pc
-        _clump(206.5, -16.3, 425, 6, 0.09),  # Orion B, component 1
-        _clump(205.3, -14.3, 400, 7, 0.06),  # Orion B, component 2
+        _clump(206.5, -16.3, 425, 6, 0.13),  # Orion B, component 1
+        _clump(205.3, -14.3, 400, 7, 0.08),  # Orion B, component 2
         _filament((206.0, -18.5, 440), (209.5, -15.5, 415), 6, 0.015),  # the arc between A and B
         _shell(195.1, -12.0, 400, 33, 6, 0.025),  # λ Orionis, and the peak in the middle of its ring
         _clump(195.1, -12.0, 375, 7, 0.03),
