@@ -80,7 +80,8 @@ def read_maps(path: str | PathLike) -> PercentileMaps:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", AstropyUserWarning)  # a checksum that is wrong, a file cut short
-            with fits.open(path, memmap=False, checksum=True) as hdus:
+            # Opened here, because astropy leaves a file open that it fails to read.
+            with open(path, "rb") as file, fits.open(file, memmap=False, checksum=True) as hdus:
                 return _maps(hdus)
     except FileNotFoundError:
         raise PosteriorError(f"there is no file '{path}'") from None
@@ -89,7 +90,7 @@ def read_maps(path: str | PathLike) -> PercentileMaps:
     except PosteriorError as error:
         raise PosteriorError(f"'{path}': {error}") from None
     except (OSError, TypeError, ValueError, AstropyUserWarning) as error:
-        raise PosteriorError(f"'{path}' can't be read: {error}") from error
+        raise PosteriorError(f"'{path}' can't be read: {str(error).strip()}") from error
 
 
 def _maps(hdus: fits.HDUList) -> PercentileMaps:

@@ -59,7 +59,12 @@ class StoppingRule:
     @property
     def settled(self) -> bool:
         """Whether the last stages gained no more than the tolerance, or than noise explains."""
-        return len(self.means) > PATIENCE and self.gain <= max(self.tolerance, 2 * self.gain_error)
+        return len(self.means) > PATIENCE and self.gain <= self.threshold
+
+    @property
+    def threshold(self) -> float:
+        """The gain, nats, up to which the fit counts as settled: the tolerance, or twice the noise."""
+        return max(self.tolerance, 2 * self.gain_error)
 
 
 def _mean_and_error(elbos: list[float]) -> tuple[float, float]:

@@ -52,6 +52,7 @@ def gauss_newton(
     theta: torch.Tensor,
     basis: list[LinearMap] | None,
     with_theta: bool,
+    draws: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """JᵀWJ with J = ∂A/∂(θ, v): the information of the stars, without the prior's.
 
@@ -68,6 +69,8 @@ def gauss_newton(
         The prior on the cells at θ.
     with_theta : bool
         Whether θ takes part; else only v does.
+    draws : Tensor, shape (draws, M), optional
+        Draws of v over which the information is averaged; at `mean` alone without them.
 
     Returns
     -------
@@ -87,20 +90,14 @@ def gauss_newton(
         if with_theta:
             rows = torch.cat([_theta_derivatives(model, prior, rays, mean, theta), rows], dim=-1)
         rows = rows.unflatten(0, (-1, n_cells))
-        column = LN10 * model.density(mean, linear_map)  # dρ/dφ of every cell
-        responses = integrate(torch.diag_embed(column), lengths)  # (ray, cell j, edge k): ∂A_k/∂φ_j
-        statistics = model.statistics[rays]
-        gram = _precision_rows(statistics.diagonal, statistics.coupling, responses) @ responses.mT
+        gram = torch.zeros(len(rows), n_cells, n_cells, dtype=mean.dtype)
+        for draw in mean[None] if draws is None else draws:
+            slope = LN10 * model.density(draw, linear_map)  # dρ/dφ of every cell
+            responses = integrate(torch.diag_embed(slope), lengths)  # (ray, cell j, edge k): ∂A_k/∂φ_j
+            gram += model.statistics[rays].precision_product(responses.movedim(1, 0)).movedim(0, 1) @ responses.mT
+        gram /= 1 if draws is None else len(draws)
         information += rows.flatten(0, 1).mT @ (gram @ rows).flatten(0, 1)
     return 0.5 * (information + information.mT)
-
-
-def _precision_rows(diagonal: torch.Tensor, coupling: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """W applied to each row: (ray, row, edge) to (ray, row, edge)."""
-    product = diagonal[:, None] * rows
-    product[..., 1:] += coupling[:, None, 1:] * rows[..., :-1]
-    product[..., :-1] += coupling[:, None, 1:] * rows[..., 1:]
-    return product
 
 
 def _theta_derivatives(

@@ -16,6 +16,7 @@ import math
 import time
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
@@ -32,6 +33,7 @@ from gpdust.prior import InducingGP, LinearMap
 
 WEAK = 10.0  # a start is tempered until the sharpest direction is this many times sharper than the prior
 CLIP = 1e6  # largest norm of a gradient in whitened units: only a runaway draw has more
+METRIC_DRAWS = 16  # over which the final metric is averaged
 SETBACK = 3.0  # a loss of so many standard errors rejects a step of the hyperparameters
 
 
@@ -64,13 +66,13 @@ class SVIOptions:
 
     particles: int = 32
     learning_rate: float = 0.4
-    covariance_rate: float = 0.02
+    covariance_rate: float = 0.001
     theta_reach: float = 4.0
     inducing_rate: float = 0.02
     temper_factor: float = math.e
     temper_steps: int = 20
     learn_steps: int = 15
-    polish_steps: int = 100
+    polish_steps: int = 150
     max_steps: int = 4000
     tolerance: float = 1.0
 
@@ -180,13 +182,21 @@ class SVI:
         state, _ = self._follow(state, self.options.polish_steps, progress, polish=True)
         return replace(state, phase="done")
 
+    def final_elbo(self, state: SVIState, evaluations: int = 32) -> tuple[float, float]:
+        """ELBO of a finished state and its Monte-Carlo standard error, from fresh draws, nats."""
+        prior = self.model.prior.with_points(state.points)
+        basis = self.model.basis(prior, state.theta)
+        with torch.no_grad():
+            values = [-float(self._loss(state, prior, basis, state.guide, state.theta)) for _ in range(evaluations)]
+        return float(np.mean(values)), float(np.std(values, ddof=1) / math.sqrt(evaluations))
+
     def _follow(
         self, state: SVIState, steps: int, progress: Progress, polish: bool = False
     ) -> tuple[SVIState, list[float]]:
         """Steps of v's mean (and of T) by AdamW, in coordinates whitened here; the prior stands still."""
         options, prior = self.options, self.model.prior.with_points(state.points)
         basis = self.model.basis(prior, state.theta)
-        whitening, theta_covariance = self._whiten(state, prior, basis, with_theta=polish)
+        whitening, theta_covariance = self._whiten(state, prior, basis, with_theta=polish, averaged=polish)
         eta = torch.zeros_like(state.mean, requires_grad=True)
         factor = torch.eye(len(state.mean), dtype=torch.float64, requires_grad=polish)
         groups = [{"params": [eta], "lr": options.learning_rate}]
@@ -215,7 +225,7 @@ class SVI:
             progress.step(state.phase, state.tempering, elbos[-1])
         with torch.no_grad():
             mean = whitening.mean(state.mean, eta)
-            guide = WhitenedGaussian(mean, whitening.rotation, whitening.scale, factor.tril())
+            guide = WhitenedGaussian(mean, whitening.rotation, whitening.scale, factor.tril(), state.generator)
         return replace(state, mean=mean, guide=guide, theta_covariance=theta_covariance), elbos
 
     def _move_prior(self, state: SVIState) -> SVIState:
@@ -251,12 +261,23 @@ class SVI:
         return replace(state, mean=mean, theta=theta, points=points)
 
     def _whiten(
-        self, state: SVIState, prior: InducingGP, basis: list[LinearMap] | None, with_theta: bool
+        self,
+        state: SVIState,
+        prior: InducingGP,
+        basis: list[LinearMap] | None,
+        with_theta: bool,
+        averaged: bool = False,
     ) -> tuple[Whitening, torch.Tensor]:
         """Coordinates of order one at the present place, and the Laplace covariance of θ where it is asked for."""
         with_theta = with_theta and bool(len(state.theta))
         with torch.no_grad():
-            information = gauss_newton(self.model, prior, state.mean, state.theta, basis, with_theta)
+            draws = None
+            if averaged:
+                near, _ = self._whiten(state, prior, basis, with_theta=False)
+                identity = torch.eye(len(state.mean), dtype=torch.float64)
+                guide = WhitenedGaussian(state.mean, near.rotation, near.scale, identity, state.generator)
+                draws = guide.rsample((METRIC_DRAWS,))
+            information = gauss_newton(self.model, prior, state.mean, state.theta, basis, with_theta, draws)
             whitening = whiten(information, state.tempering, len(state.theta) if with_theta else 0)
         return whitening, whitening.theta_covariance if with_theta else state.theta_covariance
 
@@ -268,7 +289,7 @@ class SVI:
         guide: WhitenedGaussian,
         theta: torch.Tensor,
     ) -> torch.Tensor:
-        """−ELBO of the tempered model by Pyro, nats, for a guide with θ at a point and v Gaussian."""
+        """−ELBO of the tempered model by Pyro, nats, for a guide with θ at a point and v Gaussian of full rank."""
 
         def pyro_guide(particles: int, *_: object) -> None:
             if len(theta):

@@ -26,5 +26,5 @@ def with_unit(name: str, unit: u.UnitBase | str) -> str:
     text = unit if isinstance(unit, str) else unit.to_string("latex_inline").replace(r"\,", r"\ ")
     if not text:
         return name
-    compound = " " in text or "/" in text
+    compound = (" " in text or "/" in text) and not text.endswith(")")
     return f"{name} / ({text})" if compound else f"{name} / {text}"

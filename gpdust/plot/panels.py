@@ -75,7 +75,10 @@ def tiled_panels(
             panel.set(xlabel=labels[0], ylabel=labels[1])
         return panels
     rows = positions.max() // columns + 1
-    figure = plt.figure(figsize=(columns * size[0] + 1, rows * size[1]), layout="compressed")
+    # Room for a colour bar: below a single row, else at the right.
+    inches = (columns * size[0] + 0.6, size[1] + 1.1) if rows == 1 else (columns * size[0] + 1, rows * size[1])
+    figure = plt.figure(figsize=inches, layout="compressed")
+    figure.get_layout_engine().set(w_pad=0.08)  # inches: between the tick labels of neighbours
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for place, panel in enumerate(grid):
         if place not in positions:

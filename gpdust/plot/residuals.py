@@ -18,6 +18,8 @@ REACH = 5.0  # robust standard deviations on either side that a histogram shows
 def plot_residuals(predicted: u.Quantity, observed: u.Quantity, *, axes: Axes | None = None) -> Axes:
     """Draw a histogram of predicted minus observed extinction.
 
+    The legend gives the median and half the range from the 16th to the 84th percentile, a robust σ.
+
     Parameters
     ----------
     predicted, observed : Quantity, shape (stars,)
@@ -39,9 +41,9 @@ def plot_residuals(predicted: u.Quantity, observed: u.Quantity, *, axes: Axes | 
     middle, spread = robust_moments(residuals)
     reach = REACH * (spread or 1.0)
     _histogram(axes, residuals, (middle - reach, middle + reach), " mag", density=False)
-    axes.axvline(0, color="black", linewidth=0.8)
+    axes.axvline(0, ymax=0.76, color="black", linewidth=0.8)  # ends below the legend
     axes.set(xlabel="predicted − observed extinction / mag", ylabel="stars per bin")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper left")
     return axes
 
 
@@ -75,7 +77,7 @@ def plot_standardised_residuals(
     grid = np.linspace(-REACH, REACH, 201)
     axes.plot(grid, norm.pdf(grid), color="black", linewidth=1.2, label="unit normal")
     axes.set(xlabel="(predicted − observed) / error", ylabel="probability density")
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper left")
     return axes
 
 
@@ -101,7 +103,9 @@ def _histogram(axes: Axes, values: np.ndarray, limits: tuple[float, float], unit
     bins = np.linspace(*limits, int(np.clip(np.sqrt(values.size), 12, 60)) + 1)
     middle, spread = robust_moments(values)
     outside = int(np.count_nonzero((values < limits[0]) | (values > limits[1])))
-    label = f"{values.size} stars ({outside} outside)\nmedian {middle:.3g}{unit}\n68 % within ±{spread:.3g}{unit}"
+    shown = f"{values.size} stars" + f", {outside} beyond the axis" * bool(outside)
+    label = f"{shown}\nmedian {middle:.2g}{unit}, robust σ {spread:.2g}{unit}"
     weights = np.full(values.size, 1 / (values.size * (bins[1] - bins[0])) if density else 1.0)
     axes.hist(values, bins, weights=weights, color="C0", alpha=0.6, label=label)
     axes.set_xlim(*limits)
+    axes.margins(y=0.35)  # room for the legend

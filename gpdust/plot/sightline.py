@@ -14,7 +14,7 @@ from gpdust.plot.panels import AxesLike, stacked_panels
 from gpdust.posterior.maps import PercentileMaps
 from gpdust.units import DEGREE, MAGNITUDE, PARSEC, as_array, as_float
 
-SIZE = (6.5, 2.7)
+SIZE = (6.5, 3.0)
 MAX_STARS = 300  # error bars: more hide one another
 
 
@@ -72,6 +72,7 @@ def plot_sightline(
         panel.set_xlim(edges[0], edges[-1])
         panel.set_ylim(bottom=min(0.0, panel.get_ylim()[0]) if quantity == "extinction" else 0.0)
     panels[0].legend(frameon=False)
+    panels[0].figure.align_ylabels(panels.tolist())
     return panels
 
 
@@ -89,11 +90,10 @@ def _draw_stars(axes: Axes, stars: StarCatalogue, direction: tuple[float, float]
         as_array(chosen.extinction_error, MAGNITUDE, "extinction_error"),
         None if distance_error is None else as_array(distance_error, PARSEC, "distance_error"),
         fmt="o",
-        color="0.35",
+        color="0.6",
         markersize=2.5,
         elinewidth=0.6,
-        alpha=0.6,
-        zorder=1,
+        zorder=0.5,
         label=f"{count} within {radius:g}°",
     )
     axes.legend(frameon=False, loc="upper left")

@@ -6,15 +6,14 @@ import healpy
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
-from matplotlib.colors import LogNorm, Normalize
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.colors import Normalize
+from matplotlib.ticker import FuncFormatter, Locator, MaxNLocator, MultipleLocator
 
 from gpdust.errors import PosteriorError
 from gpdust.grid import HealpixGrid, RayGrid, SphericalGrid
 from gpdust.units import DEGREE, as_array
 
 SKY_LABELS = ("$l$ / deg", "$b$ / deg")
-DECADES = 1e4  # what lies further below the maximum has the lowest colour of a logarithmic scale
 STEPS_PER_PIXEL = 4  # of a HEALPix raster
 MAX_STEPS = 720
 
@@ -70,24 +69,18 @@ class SkyMesh:
         axes.set_xlim(self.l_edges[-1], self.l_edges[0])
         axes.set_ylim(self.b_edges[0], self.b_edges[-1])
         axes.set_aspect(self.aspect)
-        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 1.5, 2, 3, 5, 10]))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda l, _: f"{l % 360:g}"))
-        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 1.5, 2, 3, 5, 10]))
+        axes.xaxis.set_major_locator(_degree_ticks(self.l_edges))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda l, _: f"{round(l, 6) % 360:g}"))
+        axes.yaxis.set_major_locator(_degree_ticks(self.b_edges))
         return mesh
 
 
-def colour_norm(values: np.ndarray, norm: str | Normalize) -> Normalize:
-    """Scale common to all values drawn: "log", "linear" (from 0, or the lowest below) or a norm of the caller's."""
-    if isinstance(norm, Normalize):
-        return norm
-    if norm not in ("log", "linear"):
-        raise PosteriorError(f"norm must be 'log', 'linear' or a matplotlib norm, not {norm!r}")
-    finite = values[np.isfinite(values)]
-    highest = finite.max(initial=0.0)
-    if norm == "log" and highest > 0:
-        # Clipped, so that empty space has the lowest colour and only missing values stay blank.
-        return LogNorm(max(finite[finite > 0].min(), highest / DECADES), highest, clip=True)
-    return Normalize(finite.min(initial=0.0), highest or 1.0)
+def _degree_ticks(edges: np.ndarray) -> Locator:
+    """Ticks of an angle: circles are not decimal."""
+    for step in (5, 10, 15, 30, 45, 60, 90):
+        if 3 * step <= np.ptp(edges) <= 6 * step:
+            return MultipleLocator(step)
+    return MaxNLocator(5, steps=[1, 2, 5, 10])
 
 
 def _raster(grid: HealpixGrid) -> tuple[np.ndarray, np.ndarray]:

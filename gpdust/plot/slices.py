@@ -9,9 +9,10 @@ from matplotlib.colors import Normalize
 from gpdust.errors import PosteriorError
 from gpdust.export.lookup import cell_at, values_of
 from gpdust.grid import RayGrid
+from gpdust.plot.colours import colour_bar, colour_norm
 from gpdust.plot.labels import UNITS, map_label
 from gpdust.plot.panels import AxesLike, tiled_panels
-from gpdust.plot.sky import SKY_LABELS, SkyMesh, colour_norm
+from gpdust.plot.sky import SKY_LABELS, SkyMesh
 from gpdust.posterior.maps import PercentileMaps
 from gpdust.units import PARSEC, as_array, as_quantity
 
@@ -92,7 +93,7 @@ def plot_uncertainty(
     low, median, high = (values_of(maps, quantity, percentile) for percentile in (16, 50, 84))
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = np.where(median > 0, (high - low) / 2 / median, np.nan)
-    label = f"uncertainty of {quantity}: half of 16–84 % / median"
+    label = f"relative uncertainty of {quantity} (half of 16–84 % / median)"
     return _draw(maps.grid, [relative], distances, quantity, label, axes, norm, cmap)[0]
 
 
@@ -109,7 +110,7 @@ def _draw(
     """Draw pictures (ray, cell) at some distances, one picture's slices below the other's; shape (pictures, n)."""
     wanted = as_quantity(np.atleast_1d(as_array(distances, PARSEC, "distances")), PARSEC)
     cells = [cell_at(grid, distance, quantity) for distance in wanted]
-    sky, columns = SkyMesh(grid), min(MAX_COLUMNS, len(cells))
+    sky, columns = SkyMesh(grid), _columns(len(cells))
     row, column = np.divmod(np.arange(len(cells)), columns)
     rows = row * len(pictures) + np.arange(len(pictures))[:, None]
     size = sky.panel_size(3.0 if columns > 1 else 5.0)
@@ -118,8 +119,19 @@ def _draw(
     for picture, panel_row, suffix in zip(pictures, panels, ("", ", truth"), strict=False):
         for panel, cell, distance in zip(panel_row, cells, wanted.value, strict=True):
             mesh = sky.draw(panel, picture[:, cell], scale, cmap)
-            panel.set_title(
-                (f"to {grid.edges[cell + 1]:g}" if quantity == "extinction" else f"{distance:g}") + " pc" + suffix
-            )
-    panels[0, 0].figure.colorbar(mesh, ax=panels.ravel().tolist(), label=label)
+            where = f"to {grid.edges[cell + 1]:g}" if quantity == "extinction" else f"{distance:g}"
+            panel.set_title(f"{where} pc{suffix}")
+    # Beside a single row there is no room for the label of a colour bar.
+    bar = (
+        {"location": "bottom", "aspect": 40, "pad": 0.03}
+        if rows.max() == 0
+        else {"location": "right", "aspect": 30, "pad": 0.02}
+    )
+    colour_bar(mesh, panels.ravel().tolist(), label, **bar)
     return panels
+
+
+def _columns(n: int) -> int:
+    """Width of a raster of n panels with rows as even as can be."""
+    rows = -(-n // MAX_COLUMNS)
+    return -(-n // rows)

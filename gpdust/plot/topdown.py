@@ -10,13 +10,14 @@ from gpdust.errors import PosteriorError
 from gpdust.export.lookup import values_of
 from gpdust.grid import RayGrid
 from gpdust.grid.coordinates import cartesian
+from gpdust.plot.colours import colour_bar, colour_norm
 from gpdust.plot.labels import map_label
 from gpdust.plot.panels import single_panel
-from gpdust.plot.sky import colour_norm
 from gpdust.posterior.maps import PercentileMaps
 
 PIXELS = 300  # along the longer side
 LAYERS = 150
+RIM = 2  # per cent of the picture, where the map is too thin to set the colour scale
 
 
 def plot_top_down(
@@ -56,11 +57,14 @@ def plot_top_down(
     """
     x_edges, y_edges, column = column_density(maps.grid, values_of(maps, "density", percentile))
     axes = single_panel(axes, (6.0, 5.0))
-    mesh = axes.pcolormesh(x_edges, y_edges, column, norm=colour_norm(column, norm), cmap=cmap, rasterized=True)
+    bulk = column[column >= np.nanpercentile(column, RIM)]
+    mesh = axes.pcolormesh(x_edges, y_edges, column, norm=colour_norm(bulk, norm), cmap=cmap, rasterized=True)
     label = map_label("extinction", maps.meta).replace("extinction", "vertical extinction", 1)
-    axes.figure.colorbar(mesh, ax=axes, label=label)
+    colour_bar(mesh, [axes], label)
     axes.plot(0, 0, "o", color="gold", markeredgecolor="black", label="Sun")
     axes.set(xlabel="$x$ (to the Galactic centre) / pc", ylabel="$y$ / pc", aspect="equal")
+    axes.use_sticky_edges = False
+    axes.margins(0.04)
     axes.legend(frameon=False)
     return axes
 

@@ -13,7 +13,7 @@ from gpdust.inference.trace import Trace
 from gpdust.plot.labels import with_unit
 from gpdust.plot.panels import AxesLike, stacked_panels
 
-SIZE = (6.5, 1.9)
+SIZE = (6.5, 1.7)
 SHADES = ("0.92", "1.0", "0.85", "0.97")
 
 
@@ -49,15 +49,15 @@ def plot_trace(trace: Trace, *, axes: AxesLike | None = None) -> np.ndarray:
     tempered = np.isnan(elbo).any()
     labels = [
         "ELBO / nat" + "\n(full likelihood only)" * bool(tempered),
-        *(with_unit(name.replace("_", " "), trace.units.get(name, "")) for name in names),
+        *(with_unit(name.replace("_", " "), trace.units.get(name, "")).replace(" / ", "\n/ ") for name in names),
     ]
     for panel, curve, label in zip(panels, curves, labels, strict=True):
         _shade_phases(panel, trace.phase)
         panel.plot(steps, curve, color="C0", linewidth=1.2, marker="." if len(steps) < 50 else "")
         panel.set_ylabel(label)
         panel.set_xlim(0.5, len(trace) + 0.5)
-        panel.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-        panel.yaxis.set_major_locator(MaxNLocator(5))
+        panel.xaxis.set_major_locator(MaxNLocator(8, integer=True, steps=[1, 2, 5, 10]))
+        panel.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     panels[0].figure.align_ylabels(panels.tolist())
     handles, texts = panels[0].get_legend_handles_labels()
     panels[0].legend(handles, texts, loc="lower right", ncols=len(texts), fontsize="small")

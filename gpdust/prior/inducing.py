@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import astropy.units as u
 import gpytorch
@@ -13,7 +13,13 @@ import torch
 
 from gpdust.prior.cholesky import cholesky_with_jitter
 from gpdust.prior.hyperparameters import Hyperparameter, Hyperparameters
-from gpdust.prior.kernels import KERNEL_NAMES, KernelFunction, build_kernel
+from gpdust.prior.kernels import (
+    KERNEL_NAMES,
+    KernelFunction,
+    build_kernel,
+    describe_kernel,
+    kernel_from_description,
+)
 from gpdust.prior.placement import PLACEMENTS, SampledVolume
 from gpdust.units import DENSITY, PARSEC, as_array, as_float, as_tensor
 
@@ -180,8 +186,30 @@ class InducingGP:
         factor, self.jitter = cholesky_with_jitter(covariance)
         return factor
 
-    def describe(self) -> str:
-        """One line of text."""
+    def description(self) -> dict:
+        """Everything needed to build the prior again but its inducing points, as plain data."""
+        return {
+            "kernel_name": self.kernel_name,
+            "kernel": describe_kernel(self._kernel.kernel),
+            "hyperparameters": [asdict(parameter) for parameter in self.hyperparameters],
+            "placement": self.placement,
+            "learn_inducing": self.learn_inducing,
+            "jitter": self.jitter,
+        }
+
+    @classmethod
+    def from_description(
+        cls, description: dict, points: torch.Tensor, kernel: gpytorch.kernels.Kernel | None = None
+    ) -> InducingGP:
+        """Build the prior again from what `description` returned; see `kernel_from_description` for `kernel`."""
+        kernel = kernel or kernel_from_description(description["kernel"])
+        prior = cls(kernel, placement=description["placement"], learn_inducing=description["learn_inducing"])
+        prior.kernel_name = description["kernel_name"]
+        prior.hyperparameters = Hyperparameters(Hyperparameter(**entry) for entry in description["hyperparameters"])
+        prior.jitter = description["jitter"]
+        return prior.with_points(points)
+
+    def __str__(self) -> str:
         return f"{self.kernel_name} kernel on {self.latent_size} inducing points ({self.placement})"
 
 

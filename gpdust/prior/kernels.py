@@ -137,3 +137,31 @@ def _physical_name(full_name: str, value: float) -> tuple[str, str, float]:
     if name == "outputscale":
         return "amplitude", "dex", value**0.5
     return name, "", value
+
+
+def describe_kernel(kernel: Kernel) -> dict:
+    """The structure of a kernel, without its parameters, as plain data; see `kernel_from_description`."""
+    parts = list(getattr(kernel, "kernels", [])) or ([kernel.base_kernel] if hasattr(kernel, "base_kernel") else [])
+    description: dict = {"class": type(kernel).__name__, "parts": [describe_kernel(part) for part in parts]}
+    if not parts:
+        description["ard_num_dims"] = kernel.ard_num_dims
+        if isinstance(kernel, MaternKernel):
+            description["nu"] = kernel.nu
+    return description
+
+
+def kernel_from_description(description: dict) -> Kernel:
+    """Build a kernel of GPyTorch's own classes again; no class from elsewhere is ever loaded.
+
+    Raises
+    ------
+    ValueError
+        If the kernel is of a class that GPyTorch does not have.
+    """
+    name = description["class"]
+    kernel_class = getattr(gpytorch.kernels, name, None)
+    if not (isinstance(kernel_class, type) and issubclass(kernel_class, Kernel)):
+        raise ValueError(f"the kernel class {name!r} is not one of GPyTorch's; give the kernel itself to load it")
+    parts = [kernel_from_description(part) for part in description["parts"]]
+    options = {key: description[key] for key in ("ard_num_dims", "nu") if key in description}
+    return kernel_class(*parts, **options).double()

@@ -1,0 +1,61 @@
+"""Mass from extinction density."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import astropy.units as u
+import numpy as np
+import torch
+
+from gpdust.grid import RayGrid
+from gpdust.posterior.estimate import Estimate
+from gpdust.units import as_float, as_quantity
+
+if TYPE_CHECKING:
+    from gpdust.posterior.posterior import Posterior
+
+DUST_OPACITY = 26000 * u.cm**2 / u.g  # extinction at 547 nm per mass of dust: Draine (2003)
+GAS_TO_DUST = 124.0  # Draine (2003)
+MAG_TO_OPTICAL_DEPTH = math.log(10) / 2.5
+
+
+def total_mass(
+    posterior: Posterior,
+    grid: RayGrid,
+    opacity: u.Quantity = DUST_OPACITY,
+    gas_to_dust: float = GAS_TO_DUST,
+    samples: int = 100,
+    seed: int = 0,
+) -> Estimate:
+    """Mass of gas and dust in the interior of a grid.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    grid : RayGrid
+        Foreground and background cells do not count.
+    opacity : Quantity
+        Extinction cross-section per mass of dust at the wavelength of the catalogue's band; that of A0 by default.
+    gas_to_dust : float
+        Mass ratio; 0 gives the mass of the dust alone.
+    samples, seed : int
+
+    Returns
+    -------
+    Estimate
+        Solar masses.
+
+    Notes
+    -----
+    Dharmawardena et al. (2022), eq. 9, but integrated over volume: every cell counts at its own distance, where the
+    paper puts all extinction at the far end of the region and so overestimates the mass.
+    """
+    per_volume = MAG_TO_OPTICAL_DEPTH / as_float(opacity, u.pc**2 / u.Msun, "opacity") * (gas_to_dust or 1.0)
+    volumes = torch.from_numpy(grid.cell_volumes)
+    inner = grid.interior_cells
+    total = np.zeros(samples)
+    for rays, density, _ in posterior.sample_chunks(grid, samples, seed):
+        total += (density * volumes[rays])[..., inner].sum((-1, -2)).numpy()
+    return Estimate(as_quantity(total * per_volume, u.Msun))

@@ -1,0 +1,174 @@
+"""The posterior of a fit: the prior and a Gaussian of its whitened latents; everything else is drawn from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+
+import astropy.units as u
+import gpytorch
+import numpy as np
+import torch
+from astropy.coordinates import SkyCoord
+
+from gpdust.grid import RayGrid
+from gpdust.inference import StoppingReport, Trace
+from gpdust.los import integrate
+from gpdust.posterior.estimate import Estimate
+from gpdust.posterior.maps import PercentileMaps
+from gpdust.posterior.mass import total_mass
+from gpdust.posterior.percentiles import percentile_maps
+from gpdust.posterior.query import query
+from gpdust.posterior.residual import ray_chunks, residual_noise
+from gpdust.posterior.storage import read_posterior, write_posterior
+from gpdust.prior import InducingGP
+from gpdust.units import DENSITY, MAGNITUDE, as_quantity
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """A Gaussian over the whitened latent v, and the prior that turns v into density anywhere.
+
+    Attributes
+    ----------
+    prior : InducingGP
+    theta : Tensor, shape (P,)
+        Standardised hyperparameters.
+    mean : Tensor, shape (M,)
+        Posterior mean of v.
+    scale : Tensor, shape (M, M)
+        A square root of its covariance: v = mean + scale ε.
+    grid : RayGrid
+        The grid of the fit.
+    theta_covariance : Tensor, shape (P, P)
+        Approximate (Laplace) covariance of θ.
+    report : StoppingReport, trace : Trace
+        How the fit went.
+    meta : dict
+        Band, quantity, reference, seed, version.
+    """
+
+    prior: InducingGP
+    theta: torch.Tensor
+    mean: torch.Tensor
+    scale: torch.Tensor
+    grid: RayGrid
+    theta_covariance: torch.Tensor
+    report: StoppingReport
+    trace: Trace
+    meta: dict = field(default_factory=dict)
+
+    @property
+    def hyperparameters(self) -> dict[str, float]:
+        """Hyperparameters by name, in physical units (see `Posterior.hyperparameter_table`)."""
+        return self.prior.hyperparameters.report(self.theta)
+
+    def hyperparameter_table(self) -> str:
+        """Hyperparameters with units, approximate errors and priors, a line each."""
+        listed = self.prior.hyperparameters
+        errors = listed.errors(self.theta, self.theta_covariance) if len(self.theta_covariance) else {}
+        lines = []
+        for parameter in listed:
+            error = f" ± {errors[parameter.name]:.2g}" if parameter.name in errors else " (fixed)"
+            value = f"{self.hyperparameters[parameter.name]:.4g}{error} {parameter.unit}"
+            lines.append(f"{parameter.name:18} {value:28} prior: {parameter.describe_prior()}")
+        return "\n".join(lines)
+
+    def draw_latents(self, count: int, seed: int = 0) -> torch.Tensor:
+        """Joint draws of v, shape (count, M); the first draws do not depend on how many follow."""
+        noise = np.random.default_rng([seed, 0]).standard_normal((count, len(self.mean)))
+        return self.mean + torch.from_numpy(noise) @ self.scale.mT
+
+    def sample(self, grid: RayGrid | None = None, count: int = 100, seed: int = 0) -> tuple[u.Quantity, u.Quantity]:
+        """Joint draws of density and extinction on a grid.
+
+        Parameters
+        ----------
+        grid : RayGrid, optional
+            The grid of the fit by default. Foreground and background cells are drawn too.
+        count : int
+            Number of draws.
+        seed : int
+            Same seed, same draws, on any grid.
+
+        Returns
+        -------
+        density : Quantity, shape (count, ray, cell)
+            mag/pc.
+        extinction : Quantity, shape (count, ray, cell)
+            At the outer edges, mag.
+        """
+        chunks = list(self.sample_chunks(grid or self.grid, count, seed))
+        density = torch.cat([density for _, density, _ in chunks], dim=1)
+        extinction = torch.cat([extinction for _, _, extinction in chunks], dim=1)
+        return as_quantity(density, DENSITY), as_quantity(extinction, MAGNITUDE)
+
+    def sample_chunks(
+        self, grid: RayGrid, count: int, seed: int = 0
+    ) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
+        """Joint draws a few rays at a time: rays, density and extinction, shapes (count, rays, cell).
+
+        All chunks of a draw share one v, so that cells stay correlated across chunks; the draws do not depend on how
+        rays are cut into chunks.
+        """
+        latents = self.draw_latents(count, seed)
+        lengths = torch.from_numpy(grid.cell_lengths)
+        for rays in ray_chunks(grid, max(count, self.prior.latent_size)):
+            points = torch.from_numpy(grid.cell_points(rays)).reshape(-1, 3)
+            noise = residual_noise(rays, count, grid.n_cells, seed)
+            density = self.density_at(points, latents, noise.flatten(1)).unflatten(-1, (-1, grid.n_cells))
+            yield rays, density, integrate(density, lengths)
+
+    def density_at(self, points: torch.Tensor, latents: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """Density at some points for given latents.
+
+        Parameters
+        ----------
+        points : Tensor, shape (points, 3)
+            Heliocentric Galactic x, y, z, pc.
+        latents : Tensor, shape (draws, M)
+        noise : Tensor, shape (draws, points)
+            Standard normal, for the prior's residual.
+
+        Returns
+        -------
+        Tensor, shape (draws, points)
+            mag/pc.
+        """
+        with torch.no_grad():
+            linear_map = self.prior.at(points, self.theta)
+            log_density = linear_map.log_density(latents) + linear_map.residual_variance.sqrt() * noise
+            return torch.pow(10.0, log_density)
+
+    def percentiles(
+        self,
+        percentiles: Sequence[float] = (16, 50, 84),
+        grid: RayGrid | None = None,
+        samples: int = 100,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> PercentileMaps:
+        """Percentile maps of density and extinction; see `gpdust.posterior.percentiles`."""
+        return percentile_maps(self, percentiles, grid or self.grid, samples, seed, progress)
+
+    def query(self, coordinates: SkyCoord, samples: int = 100, seed: int = 0) -> tuple[Estimate, Estimate]:
+        """Density and extinction at given places; see `gpdust.posterior.query`."""
+        return query(self, coordinates, samples, seed)
+
+    def mass(self, grid: RayGrid | None = None, **options) -> Estimate:
+        """Total mass of gas and dust; see `gpdust.posterior.mass`."""
+        return total_mass(self, grid or self.grid, **options)
+
+    def save(self, path: str | PathLike) -> Path:
+        """Write the posterior to a folder, atomically and without pickle; see `gpdust.posterior.storage`."""
+        return write_posterior(self, path)
+
+    @classmethod
+    def load(cls, path: str | PathLike, kernel: gpytorch.kernels.Kernel | None = None) -> Posterior:
+        """Read a posterior from a folder; `kernel` is needed for a kernel class that is not GPyTorch's own."""
+        return cls(**read_posterior(path, kernel))
+
+    def __repr__(self) -> str:
+        return f"Posterior({self.prior}, {self.grid!r}, {self.report})"

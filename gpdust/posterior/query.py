@@ -1,0 +1,84 @@
+"""Density and extinction at given places, in the manner of the dustmaps package."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from astropy.coordinates import SkyCoord
+
+from gpdust.errors import PosteriorError
+from gpdust.grid import RayGrid
+from gpdust.grid.coordinates import cartesian
+from gpdust.los import StarPositions, extinction_at, integrate
+from gpdust.posterior.estimate import Estimate
+from gpdust.posterior.residual import ray_chunks, residual_noise
+from gpdust.units import DEGREE, DENSITY, MAGNITUDE, PARSEC, as_array, as_quantity
+
+if TYPE_CHECKING:
+    from gpdust.posterior.posterior import Posterior
+
+
+def query(posterior: Posterior, coordinates: SkyCoord, samples: int = 100, seed: int = 0) -> tuple[Estimate, Estimate]:
+    """Posterior of the density at given places and of the extinction from the Sun to them.
+
+    Parameters
+    ----------
+    posterior : Posterior
+    coordinates : SkyCoord
+        In any frame, with distances; any shape.
+    samples : int
+        Joint draws: the density and extinction of all places are correlated as they should be.
+    seed : int
+
+    Returns
+    -------
+    density : Estimate, samples of shape (samples, *shape)
+        mag/pc.
+    extinction : Estimate, samples of shape (samples, *shape)
+        mag, integrated over the cells of the fit along each sightline.
+
+    Raises
+    ------
+    PosteriorError
+        If a place has no distance, or lies outside the region of the fit.
+    """
+    galactic = coordinates.galactic
+    if galactic.distance.unit.is_equivalent(""):
+        raise PosteriorError("a query needs distances: SkyCoord(l=…, b=…, distance=…, frame='galactic')")
+    l, b = as_array(galactic.l, DEGREE, "l").ravel(), as_array(galactic.b, DEGREE, "b").ravel()
+    distance = as_array(galactic.distance, PARSEC, "distance").ravel()
+    cell = _cells_inside(posterior.grid, l, b, distance)
+    grid = RayGrid(l * DEGREE, b * DEGREE, posterior.grid.distance_edges)
+    fraction = (distance - grid.edges[cell]) / grid.cell_lengths[cell]
+    latents = posterior.draw_latents(samples, seed)
+    lengths = torch.from_numpy(grid.cell_lengths)
+    density, extinction = [], []
+    for rays in ray_chunks(grid, max(samples, posterior.prior.latent_size)):
+        places = torch.from_numpy(cartesian(grid.ray_l[rays], grid.ray_b[rays], distance[rays]))
+        cells = torch.from_numpy(grid.cell_points(rays)).reshape(-1, 3)
+        noise = residual_noise(rays, samples, grid.n_cells, seed)
+        own_noise = noise[:, torch.arange(len(places)), torch.from_numpy(cell[rays])]
+        density.append(posterior.density_at(places, latents, own_noise))
+        along = posterior.density_at(cells, latents, noise.flatten(1)).unflatten(-1, (-1, grid.n_cells))
+        positions = StarPositions(np.arange(len(places)), cell[rays], fraction[rays])
+        extinction.append(extinction_at(integrate(along, lengths), positions))
+    shape = (samples, *coordinates.shape)
+    return (
+        Estimate(as_quantity(torch.cat(density, dim=-1).reshape(shape), DENSITY)),
+        Estimate(as_quantity(torch.cat(extinction, dim=-1).reshape(shape), MAGNITUDE)),
+    )
+
+
+def _cells_inside(grid: RayGrid, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """Cell of each place; an error says which places lie outside, and outside of what."""
+    cell = grid.locate_cells(distance)
+    outside = np.flatnonzero((cell < 0) | (grid.locate_rays(l, b) < 0))
+    if outside.size:
+        first = outside[0]
+        raise PosteriorError(
+            f"{outside.size} of {l.size} places lie outside the region of this fit ({grid!r}); the first is number "
+            f"{first}: l = {l[first]:.4f}°, b = {b[first]:.4f}°, d = {distance[first]:.2f} pc"
+        )
+    return cell
