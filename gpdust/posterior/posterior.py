@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from astropy.coordinates import SkyCoord
 
+from gpdust.catalogue import StarCatalogue
 from gpdust.grid import RayGrid
 from gpdust.inference import StoppingReport, Trace
 from gpdust.los import integrate
@@ -20,6 +21,7 @@ from gpdust.posterior.estimate import Estimate
 from gpdust.posterior.maps import PercentileMaps
 from gpdust.posterior.mass import total_mass
 from gpdust.posterior.percentiles import percentile_maps
+from gpdust.posterior.predict import predict, star_positions
 from gpdust.posterior.query import query
 from gpdust.posterior.residual import ray_chunks, residual_noise
 from gpdust.posterior.storage import read_posterior, write_posterior
@@ -156,6 +158,14 @@ class Posterior:
     def query(self, coordinates: SkyCoord, samples: int = 100, seed: int = 0) -> tuple[Estimate, Estimate]:
         """Density and extinction at given places; see `gpdust.posterior.query`."""
         return query(self, coordinates, samples, seed)
+
+    def covers(self, stars: StarCatalogue) -> np.ndarray:
+        """Which stars lie on the grid of the fit, boolean, shape (stars,)."""
+        return star_positions(self, stars).inside
+
+    def predict(self, stars: StarCatalogue, samples: int = 100, seed: int = 0) -> Estimate:
+        """Extinction of stars at their distances; see `gpdust.posterior.predict`."""
+        return predict(self, stars, samples, seed)
 
     def mass(self, grid: RayGrid | None = None, **options) -> Estimate:
         """Total mass of gas and dust; see `gpdust.posterior.mass`."""
