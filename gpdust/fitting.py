@@ -44,7 +44,7 @@ def fit(
     seed : int
         Same seed, same fit.
     progress : bool
-        Show a bar with phase, ELBO and the time left (at most).
+        Show a bar with phase, ELBO and the time left.
     checkpoint : path-like, optional
         File for the state of the fit. Where it exists, the fit goes on from it; it is written while the fit runs and
         when it is interrupted, and deleted at the end.
@@ -85,7 +85,7 @@ def fit(
 def _run(svi: SVI, model: DustModel, seed: int, shown: bool, checkpoint: Path | None) -> SVIState:
     mark = fingerprint(model, seed, svi.options)
     state = load_state(checkpoint, mark) if checkpoint and checkpoint.exists() else svi.init(seed)
-    bar = Progress(svi.options.max_steps, len(state.trace), shown)
+    bar = Progress(svi.expected_steps(state), len(state.trace), shown)
     written = time.monotonic()
     try:
         while state.phase != "done":
@@ -96,6 +96,7 @@ def _run(svi: SVI, model: DustModel, seed: int, shown: bool, checkpoint: Path | 
     except KeyboardInterrupt:
         if checkpoint is None:
             raise
+        save_state(checkpoint, state, mark)
         raise FitInterrupted(str(checkpoint)) from None
     finally:
         bar.end()

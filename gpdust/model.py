@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+import astropy.units as u
+import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
@@ -16,10 +18,11 @@ from gpdust.grid import RayGrid
 from gpdust.likelihood import ExtinctionStatistics
 from gpdust.los import integrate, locate_stars
 from gpdust.prior import InducingGP, LinearMap, SampledVolume
-from gpdust.units import DEGREE, MAGNITUDE, PARSEC, as_array
+from gpdust.units import DEGREE, MAGNITUDE, PARSEC, as_array, as_float
 
 LN10 = math.log(10.0)
 CHUNK_BYTES = 256e6  # of one block of the prior's matrix; autograd holds several times as much
+MIN_WIDTH = 128  # columns
 BASIS_BYTES = 4e9  # up to here the whole matrix is kept between steps
 
 
@@ -61,6 +64,8 @@ class DustModel:
         Its inducing points are placed over the volume that the stars sample.
     seed : int
         For the placement.
+    extra_scatter : Quantity
+        Added in quadrature to every extinction error: what a star's extinction scatters about that of its cell.
 
     Attributes
     ----------
@@ -68,12 +73,21 @@ class DustModel:
         The stars, compressed: no step of a fit depends on how many they were.
     stars_used : StarUse
         How many lie on the grid, and why others do not.
+    notes : list of str
+        What else a user should know of how the data are used.
     """
 
     def __init__(
-        self, stars: StarCatalogue | Iterable[StarCatalogue], grid: RayGrid, prior: InducingGP, seed: int = 0
+        self,
+        stars: StarCatalogue | Iterable[StarCatalogue],
+        grid: RayGrid,
+        prior: InducingGP,
+        seed: int = 0,
+        extra_scatter: u.Quantity = 0 * MAGNITUDE,
     ) -> None:
         self.grid = grid
+        self.extra_scatter = as_float(extra_scatter, MAGNITUDE, "extra_scatter")
+        self.notes: list[str] = []
         self.statistics = ExtinctionStatistics.empty(grid.shape)
         self.stars_used = StarUse()
         self.meta: dict[str, str] = {}
@@ -99,8 +113,13 @@ class DustModel:
             self.grid,
             positions[inside],
             as_array(stars.extinction, MAGNITUDE, "extinction")[inside],
-            as_array(stars.extinction_error, MAGNITUDE, "extinction_error")[inside],
+            np.hypot(as_array(stars.extinction_error, MAGNITUDE, "extinction_error")[inside], self.extra_scatter),
         )
+        if stars.distance_error is not None and not self.notes:
+            fraction = (
+                np.median(as_array(stars.distance_error, PARSEC, "distance_error") / distance) if len(stars) else 0
+            )
+            self.notes.append(f"distances are taken as exact; their errors (median {fraction:.1%}) are not used")
         self.meta = {"band": stars.band, "quantity": stars.quantity, "reference": stars.reference}
 
     # Chunks of rays: the likelihood is a sum over rays, so that memory need not grow with the grid.
@@ -108,7 +127,9 @@ class DustModel:
     @property
     def ray_chunks(self) -> list[slice]:
         """Runs of rays whose block of the prior's matrix stays small."""
-        ray_bytes = self.grid.n_cells * self.prior.latent_size * 8
+        # Beside the prior's matrix stand particles × cells, and cells × cells of each ray in the metric.
+        width = max(self.prior.latent_size, self.grid.n_cells, MIN_WIDTH)
+        ray_bytes = self.grid.n_cells * width * 8
         step = max(1, int(CHUNK_BYTES // ray_bytes))
         return [slice(start, min(start + step, self.grid.n_rays)) for start in range(0, self.grid.n_rays, step)]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tqdm import tqdm
 
+LONGER = 100  # steps
+
 
 class Progress:
     """One bar for a whole fit.
@@ -11,7 +13,7 @@ class Progress:
     Parameters
     ----------
     total : int
-        Most steps that the fit can take; a fit that converges earlier ends the bar early.
+        Steps that a fit usually takes: the time left is an estimate. A fit that goes on makes the bar longer.
     done : int
         Steps already taken, where a fit is resumed.
     shown : bool
@@ -26,6 +28,8 @@ class Progress:
         weight = f", likelihood × {tempering:.1e}" if tempering < 1 else ""
         self._bar.set_description_str(f"fit ({phase}{weight})", refresh=False)
         self._bar.set_postfix_str(f"ELBO {elbo:,.1f}", refresh=False)
+        if self._bar.n >= self._bar.total:
+            self._bar.total += LONGER
         self._bar.update()
 
     def end(self) -> None:

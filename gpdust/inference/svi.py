@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import time
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -117,6 +118,12 @@ class SVIState:
     guide: WhitenedGaussian | None = None
     theta_covariance: torch.Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.float64))
 
+    def copy(self) -> SVIState:
+        """The same state, sharing nothing that a stage changes in place."""
+        generator = torch.Generator()
+        generator.set_state(self.generator.get_state())
+        return replace(self, generator=generator, trace=deepcopy(self.trace), rule=deepcopy(self.rule))
+
 
 class SVI:
     """The engine: `init` makes a state, `stage` takes it further, until its phase is "done".
@@ -151,9 +158,18 @@ class SVI:
             rule=StoppingRule(self.options.tolerance),
         )
 
+    def expected_steps(self, state: SVIState) -> int:
+        """How many steps a fit usually takes, for a progress bar: what learning takes is not known beforehand."""
+        options = self.options
+        stages = max(0, math.ceil(-math.log(state.tempering) / math.log(options.temper_factor)))
+        learning = 25 if self.model.prior.theta_size else 5
+        steps = stages * options.temper_steps + learning * options.learn_steps + options.polish_steps
+        return min(len(state.trace) + steps, options.max_steps)
+
     def stage(self, state: SVIState, progress: Progress) -> SVIState:
         """Whiten at the present place, take the steps of one stage there, and decide what comes next."""
         started = time.perf_counter()
+        state = state.copy()  # whoever interrupts a stage still holds the state before it, untouched
         state = {"temper": self._temper, "learn": self._learn, "polish": self._polish}[state.phase](state, progress)
         return replace(state, seconds=state.seconds + time.perf_counter() - started)
 
