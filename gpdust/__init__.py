@@ -1,15 +1,22 @@
 """gpdust: posteriors over the three-dimensional density of interstellar dust."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from gpdust._version import __version__
-from gpdust.catalogue import StarCatalogue
-from gpdust.errors import GpdustError
-from gpdust.fitting import fit
-from gpdust.grid import HealpixGrid, RayGrid, Region, SphericalGrid
-from gpdust.model import DustModel
-from gpdust.posterior import Estimate, PercentileMaps, Posterior
-from gpdust.prior import InducingGP
+
+if TYPE_CHECKING:
+    from gpdust.catalogue import StarCatalogue
+    from gpdust.config import Config
+    from gpdust.errors import GpdustError
+    from gpdust.fitting import fit
+    from gpdust.grid import HealpixGrid, RayGrid, Region, SphericalGrid
+    from gpdust.model import DustModel
+    from gpdust.posterior import Estimate, PercentileMaps, Posterior
+    from gpdust.prior import InducingGP
 
 __all__ = [
+    "Config",
     "DustModel",
     "Estimate",
     "GpdustError",
@@ -24,3 +31,36 @@ __all__ = [
     "__version__",
     "fit",
 ]
+
+# torch, pyro and gpytorch take seconds to import, so that each name is loaded when it is first used (PEP 562).
+_HOME = {
+    "Config": "config",
+    "DustModel": "model",
+    "Estimate": "posterior",
+    "GpdustError": "errors",
+    "HealpixGrid": "grid",
+    "InducingGP": "prior",
+    "PercentileMaps": "posterior",
+    "Posterior": "posterior",
+    "RayGrid": "grid",
+    "Region": "grid",
+    "SphericalGrid": "grid",
+    "StarCatalogue": "catalogue",
+    "fit": "fitting",
+}
+_MODULES = ("catalogue", "config", "export", "grid", "plot", "posterior", "prior", "scores", "simulate", "units")
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        found = getattr(import_module(f"gpdust.{_HOME[name]}"), name)
+    elif name in _MODULES:
+        found = import_module(f"gpdust.{name}")
+    else:
+        raise AttributeError(f"module 'gpdust' has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME, *_MODULES})

@@ -1,0 +1,55 @@
+"""What the benchmarks share: which machine this is, and how a map of the simulated clumps is scored."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import sys
+from pathlib import Path
+
+import astropy.units as u
+import torch
+
+import gpdust
+from gpdust.posterior import PercentileMaps
+from gpdust.scores import STRUCTURE, coverage, density_scores
+from gpdust.simulate import GridTruth, clump_density
+
+KIB = 1 if sys.platform == "darwin" else 1024  # what ru_maxrss counts in
+
+
+def machine() -> str:
+    """One line about where the numbers come from."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return (
+        f"{cores} cores ({platform.machine()}, {platform.system()}), {torch.get_num_threads()} torch threads, "
+        f"Python {platform.python_version()}, gpdust {gpdust.__version__}, torch {torch.__version__}"
+    )
+
+
+def peak_memory() -> float:
+    """The most memory that this process has held, GiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB / 2**30
+
+
+def true_density(seed: int, grid: gpdust.SphericalGrid) -> u.Quantity:
+    """Density of the simulated clumps at the centres of the cells of a grid, shape (ray, cell)."""
+    return GridTruth.sample(clump_density(seed), grid).density
+
+
+def score(maps: PercentileMaps, seed: int) -> dict[str, float]:
+    """Figures of merit of maps of the simulated clumps with the percentiles 16, 50 and 84; see `gpdust.scores`."""
+    truth = true_density(seed, maps.grid)
+    low, _, high = maps.density
+    dense = truth >= STRUCTURE
+    return density_scores(maps, truth).as_dict() | {
+        "structure_coverage": coverage(low[dense], high[dense], truth[dense])
+    }
+
+
+def write_json(path: Path | None, record: dict) -> None:
+    """Write the results, if a path was given."""
+    if path:
+        path.write_text(json.dumps(record, indent=2) + "\n")

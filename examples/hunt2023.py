@@ -1,0 +1,130 @@
+"""Dust within 3 kpc from the star clusters of Hunt & Reffert (2023), tested on clusters held out: python examples/hunt2023.py.
+
+Clusters scatter about any smooth map by more than their errors. That scatter is estimated by maximum likelihood on a part
+of the training set, and added in quadrature to the errors: about the mean map for the fit, and, for predictions, what
+remains of it beyond the spread of the map's draws. The map is compared with the best of constant density, A = ρ d.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import astropy.units as u
+import matplotlib as mpl
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
+
+import gpdust
+from gpdust.plot import plot_residuals, plot_top_down, save_figure
+
+DATA = Path(__file__).resolve().parents[2] / "shared/data/hunt2023_clusters.csv"
+REGION = gpdust.Region((0, 360) * u.deg, (-12, 12) * u.deg, (100, 3000) * u.pc, foreground_cells=1)
+FIRST_SCATTER = 0.6 * u.mag
+
+
+def fit_map(stars, scatter, cells, inducing, seed):
+    """Fit the density, with a scatter in quadrature to the errors of the catalogue."""
+    noisy = gpdust.StarCatalogue(
+        l=stars.l,
+        b=stars.b,
+        distance=stars.distance,
+        extinction=stars.extinction,
+        extinction_error=np.hypot(stars.extinction_error, scatter),
+        band=stars.band,
+        quantity=stars.quantity,
+        reference=stars.reference,
+    )
+    prior = gpdust.InducingGP(
+        kernel="matern32",
+        inducing=inducing,
+        length_scale=(250, 250, 80) * u.pc,
+        amplitude=0.5,
+        mean_density=5e-4 * u.mag / u.pc,
+    )
+    return gpdust.fit(gpdust.DustModel(noisy, REGION.grid(cells), prior), seed=seed)
+
+
+def likeliest_scatter(predicted, stars):
+    """Scatter under which the stars are most probable, given draws of what the map predicts, shape (draws, stars)."""
+
+    def surprise(scatter):
+        sigma = np.hypot(stars.extinction_error.value, scatter)
+        z = (stars.extinction - predicted).value / sigma
+        return -np.sum(logsumexp(-0.5 * z**2, axis=0) - np.log(sigma))
+
+    return minimize_scalar(surprise, bounds=(0.01, 2), method="bounded").x * u.mag
+
+
+def rms(residuals):
+    return float(np.sqrt(np.mean(np.square(residuals.value)))) * u.mag
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--catalogue", type=Path, default=DATA, help="table of clusters as a CSV file")
+    parser.add_argument("--out", type=Path, default=Path("hunt2023"), help="folder for figures, maps and posterior")
+    parser.add_argument("--seed", type=int, default=0, help="decides which clusters are held out, and the fit")
+    parser.add_argument("--quick", action="store_true", help="a coarse map, to see it run")
+    arguments = parser.parse_args()
+    if not arguments.catalogue.is_file():
+        raise SystemExit(f"there is no file {arguments.catalogue}; give the table of clusters with --catalogue")
+    mpl.use("agg")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    started, seed = time.monotonic(), arguments.seed
+    size = ((18, 4, 8), 60) if arguments.quick else ((72, 12, 30), 500)
+
+    stars = gpdust.StarCatalogue.read(arguments.catalogue, preset="hunt2023")
+    stars = stars.select(b=REGION.b, distance=REGION.distance)
+    print(stars.summary())
+    train, held_out = stars.split(0.2, seed=seed)
+    inner, validation = train.split(0.2, seed=seed + 1)
+    scatter = FIRST_SCATTER
+    for _ in range(2):
+        predicted = fit_map(inner, scatter, *size, seed).predict(validation, samples=200)
+        scatter = likeliest_scatter(predicted.mean[None], validation)
+    intrinsic = likeliest_scatter(predicted.samples, validation)
+    print(f"scatter about the mean map {scatter:.2f}, beyond its draws {intrinsic:.2f}")
+
+    posterior = fit_map(train, scatter, *size, seed)
+    print(posterior.report, posterior.hyperparameter_table(), sep="\n")
+    predicted = posterior.predict(held_out, samples=400)
+    noise = np.random.default_rng(seed).standard_normal(predicted.samples.shape)
+    measured = gpdust.Estimate(predicted.samples + noise * np.hypot(held_out.extinction_error, intrinsic))
+
+    weight, d = train.extinction_error**-2, train.distance
+    weighted = (weight * d * train.extinction).sum() / (weight * d**2).sum()
+    plain = (d * train.extinction).sum() / (d**2).sum()
+    error = rms(predicted.mean - held_out.extinction)
+    constant = {
+        name: rms(density * held_out.distance - held_out.extinction)
+        for name, density in (("weighted", weighted), ("plain", plain))
+    }
+    within = (measured.lower <= held_out.extinction) & (held_out.extinction <= measured.upper)
+    print(f"{len(train)} clusters fitted, {len(held_out)} held out, seed {seed}")
+    print(f"rms error of A_V on those held out: {error:.3f}")
+    for name, value in constant.items():
+        print(f"  best constant density, {name} least squares: {value:.3f}, so {1 - error / value:.1%} below it")
+    print(f"68 % predictive interval holds {within.mean():.1%} of them")
+
+    figure = mpl.figure.Figure(figsize=(5.2, 5), layout="constrained")
+    axes = figure.add_subplot()
+    bars = {"fmt": ".", "color": "C0", "ecolor": "0.8", "elinewidth": 0.6, "markersize": 3}
+    bounds = np.stack([measured.median - measured.lower, measured.upper - measured.median])
+    axes.errorbar(held_out.extinction.value, measured.median.value, bounds.value, **bars)
+    limit = float(np.percentile(held_out.extinction.value, 99.5)) + 0.5
+    axes.plot([0, limit], [0, limit], color="black", linewidth=0.8)
+    axes.set(xlim=(0, limit), ylim=(0, limit), aspect="equal")
+    axes.set(xlabel="observed $A_V$ / mag", ylabel="predicted $A_V$ / mag (68 % interval)")
+    axes.set_title(f"{len(held_out)} clusters held out")
+    save_figure(figure, arguments.out / "predicted.png")
+    save_figure(plot_residuals(predicted.mean, held_out.extinction), arguments.out / "residuals.png")
+    maps = posterior.percentiles([16, 50, 84], REGION.grid((180, 12, 60), b_spacing="uniform"))
+    maps.write(arguments.out / "maps.fits")
+    save_figure(plot_top_down(maps), arguments.out / "top_down.png")
+    posterior.save(arguments.out / "posterior")
+    print(f"figures, maps and posterior are in {arguments.out}, after {time.monotonic() - started:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,136 @@
+"""From a configuration to a folder of products: what `gpdust fit` and `gpdust demo` do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from gpdust.catalogue import StarCatalogue
+from gpdust.cli.figures import Subject, draw_figures
+from gpdust.cli.folder import FitFolder
+from gpdust.cli.messages import Talk
+from gpdust.cli.residuals import Residuals
+from gpdust.config import Config, build
+from gpdust.errors import ConfigError
+from gpdust.files import write_json
+from gpdust.fitting import FitInterrupted, fit
+from gpdust.inference import SVIOptions, fingerprint
+from gpdust.model import DustModel
+from gpdust.posterior import PercentileMaps, Posterior
+from gpdust.record import Stopwatch, posterior_record, run_record, star_record
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run has made."""
+
+    folder: FitFolder
+    stars: StarCatalogue
+    model: DustModel
+    posterior: Posterior
+    maps: PercentileMaps
+    watch: Stopwatch
+    record: dict
+
+
+def run(config: Config, folder: FitFolder, fresh: bool, talk: Talk) -> Run:
+    """Fit, and write posterior, maps, figures and record.
+
+    Whatever can fail fast is done first, and the posterior is saved before anything is made of it.
+    """
+    watch = Stopwatch()
+    before = folder.prepare(config, fresh)
+    grid, map_grid, prior = build.fit_grid(config), build.map_grid(config), build.prior(config)
+    with watch.stage("read"):
+        stars = build.read_stars(config)
+    talk.say(stars.summary())
+    with watch.stage("model"):
+        model = DustModel(stars, grid, prior, config.fit.seed)
+    _require_stars(model, stars)
+    talk.say(f"\n{model.stars_used}; {grid!r}; {model.prior}")
+    mark = fingerprint(model, config.fit.seed, SVIOptions(**build.engine_options(config)))
+    if before:
+        folder.refuse_other_stars(before, mark)
+        talk.say("this fit is finished: making maps and figures of it again (--fresh fits anew)")
+        posterior = Posterior.load(folder.posterior)
+        watch.seconds["fit"] = before["seconds"]["fit"]
+    else:
+        posterior = _fit(config, model, folder, watch, talk)
+    record = {
+        "fingerprint": mark,
+        "seed": config.fit.seed,
+        "config": config.as_dict(),
+        "stars": star_record(stars, model.stars_used),
+        **posterior_record(posterior),
+    }
+    _write_record(record, folder, watch, talk)
+    with _fit_is_safe(folder, talk):
+        maps = _products(config, map_grid, posterior, stars, folder, watch, talk, record)
+    _write_record(record, folder, watch, talk)
+    return Run(folder, stars, model, posterior, maps, watch, record)
+
+
+def _fit(config: Config, model: DustModel, folder: FitFolder, watch: Stopwatch, talk: Talk) -> Posterior:
+    if folder.checkpoint.exists():
+        talk.say(f"going on from {folder.checkpoint} (--fresh starts anew)")
+    try:
+        with watch.stage("fit"):
+            posterior = fit(
+                model,
+                engine=config.fit.engine,
+                seed=config.fit.seed,
+                progress=not talk.quiet,
+                checkpoint=folder.checkpoint,
+                **build.engine_options(config),
+            )
+    except FitInterrupted:
+        kept = f"the same command goes on from {folder.checkpoint}" if folder.checkpoint.exists() else "nothing to keep"
+        raise KeyboardInterrupt(f"interrupted; {kept}") from None
+    posterior.save(folder.posterior)
+    return posterior
+
+
+def _products(
+    config: Config,
+    grid: object,
+    posterior: Posterior,
+    stars: StarCatalogue,
+    folder: FitFolder,
+    watch: Stopwatch,
+    talk: Talk,
+    record: dict,
+) -> PercentileMaps:
+    """Write maps and figures, and note in the record what was written."""
+    section = config.maps
+    with watch.stage("maps"):
+        maps = posterior.percentiles(section.percentiles, grid, section.samples, section.seed, not talk.quiet)
+        maps.write(folder.maps)
+    with watch.stage("figures"):
+        residuals = Residuals.of(posterior, stars)
+        figures = draw_figures(Subject(posterior, maps, stars, residuals), folder.path, talk)
+    record["residuals"] = residuals.as_dict()
+    record["products"] = [folder.maps.name, folder.posterior.name, *(path.name for path in figures)]
+    return maps
+
+
+def _write_record(record: dict, folder: FitFolder, watch: Stopwatch, talk: Talk) -> None:
+    write_json(folder.record, {**run_record(), "seconds": watch.seconds, "warnings": talk.warnings, **record})
+
+
+@contextmanager
+def _fit_is_safe(folder: FitFolder, talk: Talk) -> Iterator[None]:
+    """Say that the fit is not lost where something goes wrong after it."""
+    try:
+        yield
+    except BaseException:
+        talk.warn(f"the fit itself is safe in {folder.posterior}; the same command makes maps and figures of it")
+        raise
+
+
+def _require_stars(model: DustModel, stars: StarCatalogue) -> None:
+    if not model.stars_used.used:
+        raise ConfigError(
+            f"[region] holds none of the {len(stars)} stars ({model.stars_used}); the catalogue is this:\n"
+            f"{stars.summary()}"
+        )

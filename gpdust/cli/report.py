@@ -1,0 +1,30 @@
+"""What a run says at its end."""
+
+from __future__ import annotations
+
+from gpdust.cli.pipeline import Run
+from gpdust.record import peak_memory_mib
+
+
+def end_report(run: Run) -> str:
+    """Convergence, hyperparameters, stars, residuals, files, time and memory in a few lines."""
+    residuals = run.record["residuals"]
+    median, spread = residuals["median_mag"], residuals["robust_sigma_mag"]
+    files = ", ".join(["fit.json", *run.record["products"]])
+    return "\n".join(
+        [
+            "",
+            f"fit         {run.posterior.report}",
+            *(f"            {line}" for line in run.posterior.hyperparameter_table().splitlines()),
+            f"stars       {run.model.stars_used}",
+            f"residuals   predicted − observed: median {median:+.3g} mag, robust σ {spread:.3g} mag, "
+            f"{residuals['robust_sigma_over_error']:.2f} times the errors",
+            f"written     {run.folder.path}: {files}",
+            f"time        {run.watch}{_memory()}",
+        ]
+    )
+
+
+def _memory() -> str:
+    peak = peak_memory_mib()
+    return "" if peak is None else f"; peak memory {peak:.0f} MiB"

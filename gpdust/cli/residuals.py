@@ -1,0 +1,52 @@
+"""How well a posterior predicts the stars that it was made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import astropy.units as u
+import numpy as np
+
+from gpdust.catalogue import StarCatalogue
+from gpdust.plot.residuals import robust_moments
+from gpdust.posterior import Posterior
+from gpdust.units import MAGNITUDE, as_array
+
+MAX_STARS = 50_000  # more would not change a histogram
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Predicted and observed extinction of stars on the grid.
+
+    Attributes
+    ----------
+    predicted, observed : Quantity, shape (stars,)
+    error : Quantity, shape (stars,)
+        Of their difference: of star and map together.
+    """
+
+    predicted: u.Quantity
+    observed: u.Quantity
+    error: u.Quantity
+
+    @classmethod
+    def of(cls, posterior: Posterior, stars: StarCatalogue, samples: int = 100) -> Residuals:
+        """Predict the stars on the grid, or 50 000 of them at random."""
+        chosen = np.flatnonzero(posterior.covers(stars))
+        if chosen.size > MAX_STARS:
+            chosen = np.sort(np.random.default_rng(0).choice(chosen, MAX_STARS, replace=False))
+        stars = stars[chosen]
+        predicted = posterior.predict(stars, samples)
+        return cls(predicted.median, stars.extinction, np.hypot(stars.extinction_error, predicted.error))
+
+    def as_dict(self) -> dict[str, float | int]:
+        """Robust moments (median, half of 16–84 %) of the differences and of their ratio to the error, for JSON."""
+        difference, error = (as_array(q, MAGNITUDE, "residual") for q in (self.predicted - self.observed, self.error))
+        median, spread = robust_moments(difference)
+        return {
+            "stars": difference.size,
+            "median_mag": median,
+            "robust_sigma_mag": spread,
+            "robust_sigma_over_error": robust_moments(difference / error)[1],
+        }

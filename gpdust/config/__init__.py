@@ -1,0 +1,21 @@
+"""The configuration of a fit: what may stand in the TOML file, and what is made of it."""
+
+from gpdust.config.config import Config
+from gpdust.config.sections import (
+    CatalogueSection,
+    FitSection,
+    GridSection,
+    MapsSection,
+    PriorSection,
+    RegionSection,
+)
+
+__all__ = [
+    "CatalogueSection",
+    "Config",
+    "FitSection",
+    "GridSection",
+    "MapsSection",
+    "PriorSection",
+    "RegionSection",
+]

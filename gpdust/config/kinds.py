@@ -1,0 +1,188 @@
+"""The kinds of values that a key may have: each says in words what it wants, and turns plain TOML into it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import astropy.units as u
+
+from gpdust.units import as_quantity
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of value.
+
+    Attributes
+    ----------
+    words : str
+        What it wants, to follow "must be" in an error.
+    parse : callable
+        Plain value of TOML to what gpdust uses; raises ValueError on any other.
+    """
+
+    words: str
+    parse: Callable[[object], object]
+
+
+def text() -> Kind:
+    """Any text."""
+    return Kind("text in quotes", _text)
+
+
+def path() -> Kind:
+    """A file; a relative path is taken from the folder of the configuration."""
+    return Kind("a path in quotes", lambda value: Path(_text(value)))
+
+
+def flag() -> Kind:
+    """Yes or no."""
+    return Kind("true or false", _flag)
+
+
+def choice(names: Iterable[str]) -> Kind:
+    """One of some names."""
+    names = tuple(names)
+
+    def parse(value: object) -> str:
+        if value not in names:
+            raise ValueError
+        return value
+
+    return Kind("one of " + ", ".join(f'"{name}"' for name in names), parse)
+
+
+def flag_or_names() -> Kind:
+    """All (true), none (false), or some by name."""
+    return Kind(
+        "true, false or a list of names",
+        lambda value: value if isinstance(value, bool) else tuple(_text(name) for name in _list(value)),
+    )
+
+
+def column(several: bool = True) -> Kind:
+    """A column, or a pair of them."""
+
+    def parse(value: object) -> str | tuple[str, str]:
+        if isinstance(value, str):
+            return value
+        return tuple(_text(name) for name in _list(value, 2))
+
+    return Kind("the name of a column, or [p16, p84] for an error", parse)
+
+
+def unit() -> Kind:
+    """A unit that astropy knows."""
+
+    def parse(value: object) -> str:
+        u.Unit(_text(value))
+        return value
+
+    return Kind('a unit in quotes, such as "kpc"', parse)
+
+
+def table(names: Iterable[str], kind: Kind) -> Kind:
+    """A table of its own with known keys; `Config` reads it, so that its errors name the key."""
+    return TableKind("a table", dict, tuple(names), kind)
+
+
+@dataclass(frozen=True)
+class TableKind(Kind):
+    """A table whose keys are `names` and whose values are all of one kind."""
+
+    names: tuple[str, ...]
+    kind: Kind
+
+
+def whole(at_least: int) -> Kind:
+    """A whole number."""
+    return Kind(f"a whole number, {at_least} or more", lambda value: _whole(value, at_least))
+
+
+def shape() -> Kind:
+    """Cells along l, b and distance."""
+    return Kind(
+        "three positive whole numbers (cells along l, b and distance)",
+        lambda value: tuple(_whole(n, 1) for n in _list(value, 3)),
+    )
+
+
+def number(unit: u.UnitBase | None = None, above: float = -math.inf, at_least: float = -math.inf) -> Kind:
+    """A number; with a unit, it becomes a Quantity."""
+    least = "positive " if above == 0 else ""
+    bound = f", {at_least:g} or more" if math.isfinite(at_least) else ""
+    return Kind(f"a {least}number{_in(unit)}{bound}", lambda value: _give_unit(_number(value, above, at_least), unit))
+
+
+def pair(unit: u.UnitBase, example: str) -> Kind:
+    """Two numbers, from and to."""
+    return Kind(
+        f"two numbers{_in(unit)}, such as {example}",
+        lambda value: _give_unit([_number(end) for end in _list(value, 2)], unit),
+    )
+
+
+def one_or_three(unit: u.UnitBase) -> Kind:
+    """One positive number, or one for each of x, y, z."""
+
+    def parse(value: object) -> object:
+        several = isinstance(value, list)
+        return _give_unit([_number(n, 0) for n in _list(value, 3)] if several else _number(value, 0), unit)
+
+    return Kind(f"a positive number{_in(unit)}, or three of them (x, y, z)", parse)
+
+
+def percentiles() -> Kind:
+    """A list of percentiles."""
+
+    def parse(value: object) -> tuple[float, ...]:
+        found = tuple(_number(n, at_least=0) for n in _list(value))
+        if not found or max(found) > 100:
+            raise ValueError
+        return found
+
+    return Kind("a list of numbers between 0 and 100", parse)
+
+
+def _in(unit: u.UnitBase | None) -> str:
+    return f" ({unit})" if unit else ""
+
+
+def _give_unit(value: float | list[float], unit: u.UnitBase | None) -> object:
+    return value if unit is None else as_quantity(value, unit)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
+def _number(value: object, above: float = -math.inf, at_least: float = -math.inf) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError
+    if value <= above or value < at_least:
+        raise ValueError
+    return float(value)
+
+
+def _whole(value: object, at_least: int) -> int:
+    number = _number(value, at_least=at_least)
+    if number != int(number):
+        raise ValueError
+    return int(number)
+
+
+def _list(value: object, length: int | None = None) -> list:
+    if not isinstance(value, list | tuple) or (length is not None and len(value) != length):
+        raise ValueError
+    return list(value)

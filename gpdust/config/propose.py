@@ -1,0 +1,162 @@
+"""Region, grid and prior for a catalogue of which nothing is known yet: starting points, not truths."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import astropy.units as u
+import numpy as np
+
+from gpdust.catalogue import StarCatalogue
+from gpdust.config.cost import Cost
+from gpdust.errors import ConfigError
+from gpdust.grid import Region
+from gpdust.units import DEGREE, MAGNITUDE, PARSEC, as_array
+
+TAIL = 1.0  # per cent of the stars left out on either side of the region
+ALL_ROUND = 330.0  # deg: so long a stretch of longitude is taken for the whole circle
+MOST_INDUCING, LEAST_INDUCING, STARS_PER_INDUCING = 1000, 50, 10
+MOST_CELLS = 30_000  # of the fit
+MAP_CELLS_PER_CELL = 3  # along each axis
+MOST_MAP_CELLS = 1_000_000
+FOREGROUND_CELLS = 3
+FALLBACK_DENSITY = 1e-3  # mag/pc
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Sections of a configuration, as plain values.
+
+    Attributes
+    ----------
+    sections : dict
+        Without [catalogue].
+    stars : int
+        How many stars the region holds.
+    cost : Cost
+    """
+
+    sections: dict[str, dict]
+    stars: int
+    cost: Cost
+
+
+def propose(
+    stars: StarCatalogue,
+    l: tuple[float, float] | None = None,
+    b: tuple[float, float] | None = None,
+    distance: tuple[float, float] | None = None,
+) -> Proposal:
+    """Propose a fit of a catalogue.
+
+    Parameters
+    ----------
+    stars : StarCatalogue
+    l, b : (float, float), optional
+        Region, deg; around the stars by default.
+    distance : (float, float), optional
+        pc.
+
+    Returns
+    -------
+    Proposal
+        Length scale: the distance between inducing points that share the region evenly. Cells: half of that, and no
+        more of them than stars. Mean density: the slope of extinction with distance.
+
+    Raises
+    ------
+    ConfigError
+        If the region holds no star.
+    """
+    region = _region(stars, l, b, distance)
+    inside = stars.select(l=region.l, b=region.b, distance=region.distance)
+    if not len(inside):
+        raise ConfigError(f"the region holds none of the stars of the catalogue, which is this:\n{stars.summary()}")
+    inducing = _inducing(len(inside))
+    shape, length_scale = _grid(region, inducing, len(inside))
+    map_shape = _map_shape(shape)
+    near = as_array(region.distance, PARSEC, "distance")[0]
+    sections = {
+        "region": {
+            "l": as_array(region.l, DEGREE, "l").tolist(),
+            "b": as_array(region.b, DEGREE, "b").tolist(),
+            "distance": as_array(region.distance, PARSEC, "distance").tolist(),
+            "foreground_cells": FOREGROUND_CELLS if near > 0 else 0,
+        },
+        "grid": {"shape": list(shape)},
+        "prior": {
+            "kind": "inducing",
+            "kernel": "rbf",
+            "inducing": inducing,
+            "length_scale": length_scale,
+            "amplitude": 0.3,
+            "mean_density": mean_density(inside),
+        },
+        "fit": {"engine": "svi", "seed": 0},
+        "maps": {"shape": list(map_shape), "percentiles": [16, 50, 84], "samples": 100},
+    }
+    return Proposal(sections, len(inside), Cost.of(math.prod(shape), inducing, math.prod(map_shape)))
+
+
+def longitudes(l: np.ndarray) -> tuple[float, float]:
+    """Return the shortest stretch of longitude (deg) that holds 98 % of the stars; it may cross 0/360."""
+    ordered = np.sort(l % 360)
+    held = max(1, math.ceil((1 - 2 * TAIL / 100) * ordered.size))
+    ends = np.concatenate([ordered, ordered + 360])[held - 1 : held - 1 + ordered.size]
+    first = int(np.argmin(ends - ordered))
+    west, east = math.floor(ordered[first]), math.ceil(ends[first])
+    if east - west > ALL_ROUND:
+        return 0.0, 360.0
+    return float(west), float(east if east <= 360 else east - 360)
+
+
+def mean_density(stars: StarCatalogue) -> float:
+    """Slope of the extinction with distance between the nearer and the farther half of the stars, mag/pc."""
+    d = as_array(stars.distance, PARSEC, "distance")
+    a = as_array(stars.extinction, MAGNITUDE, "extinction")
+    far = d > np.median(d)
+    slopes = [np.median(a) / np.median(d)]
+    if far.any() and (gap := np.median(d[far]) - np.median(d[~far])) > 0:
+        slopes.insert(0, (np.median(a[far]) - np.median(a[~far])) / gap)
+    return next((float(f"{slope:.2g}") for slope in slopes if slope > 0), FALLBACK_DENSITY)
+
+
+def _region(stars: StarCatalogue, l: object, b: object, distance: object) -> Region:
+    if l is None:
+        l = longitudes(as_array(stars.l, DEGREE, "l"))
+    if b is None:
+        low, high = np.percentile(as_array(stars.b, DEGREE, "b"), [TAIL, 100 - TAIL])
+        b = max(-90.0, math.floor(low)), min(90.0, math.ceil(high))
+        b = b if b[1] > b[0] else (b[0] - 1, b[0] + 1)
+    if distance is None:
+        near, far = np.percentile(as_array(stars.distance, PARSEC, "distance"), [TAIL, 100 - TAIL])
+        step = 10.0 ** math.floor(math.log10(far) - 1)
+        distance = math.floor(near / step) * step, (math.floor(far / step) + 1) * step
+    return Region(u.Quantity(l, DEGREE), u.Quantity(b, DEGREE), u.Quantity(distance, PARSEC))
+
+
+def _inducing(n_stars: int) -> int:
+    wanted = int(np.clip(n_stars / STARS_PER_INDUCING, LEAST_INDUCING, MOST_INDUCING))
+    return round(wanted, -1) if wanted > 100 else wanted
+
+
+def _grid(region: Region, inducing: int, n_stars: int) -> tuple[tuple[int, int, int], float]:
+    """Cells and length scale (pc) for a region."""
+    l, b = (np.deg2rad(as_array(angle, DEGREE, "angle")) for angle in (region.l, region.b))
+    near, far = as_array(region.distance, PARSEC, "distance")
+    volume = (l[1] - l[0]) * (np.sin(b[1]) - np.sin(b[0])) * (far**3 - near**3) / 3
+    length_scale = float(f"{(volume / inducing) ** (1 / 3):.2g}")
+    middle = ((near**3 + far**3) / 2) ** (1 / 3)  # half of the volume is farther
+    width = (l[1] - l[0]) * np.cos(np.clip(b.mean(), -1.2, 1.2))
+    sizes = np.array([width * middle, (b[1] - b[0]) * middle, far - near])
+    cells = sizes / (length_scale / 2)
+    # Cells across the sight may be longer: stars tell more about where along it the dust is.
+    cells[:2] /= math.sqrt(2)
+    shrink = min(1.0, (min(MOST_CELLS, max(n_stars, 1)) / np.prod(cells)) ** (1 / 3))
+    return tuple(int(max(4, round(n * shrink))) for n in cells), length_scale
+
+
+def _map_shape(shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    shrink = min(1.0, (MOST_MAP_CELLS / math.prod(MAP_CELLS_PER_CELL * n for n in shape)) ** (1 / 3))
+    return tuple(max(n, int(MAP_CELLS_PER_CELL * n * shrink)) for n in shape)

@@ -1,0 +1,128 @@
+"""Stopping and going on: the same posterior bit for bit, and never that of another fit."""
+
+import astropy.units as u
+import pytest
+import torch
+
+import gpdust
+from gpdust.errors import InferenceError
+from gpdust.fitting import FitInterrupted
+from gpdust.inference import SVI, Progress, fingerprint, load_state, save_state
+
+OPTIONS = {"temper_steps": 6, "learn_steps": 6, "polish_steps": 20}
+
+
+def assert_same(left: gpdust.Posterior, right: gpdust.Posterior) -> None:
+    for name in ("mean", "scale", "theta", "theta_covariance"):
+        assert torch.equal(getattr(left, name), getattr(right, name)), name
+    assert torch.equal(left.prior.points, right.prior.points)
+    assert left.trace.elbo == right.trace.elbo
+    assert left.trace.hyperparameters == right.trace.hyperparameters
+    assert left.report == right.report
+
+
+@pytest.fixture(scope="module")
+def whole(small_model) -> gpdust.Posterior:
+    return gpdust.fit(small_model(learn=True), progress=False, **OPTIONS)
+
+
+@pytest.mark.parametrize("stages", [0, 1, 3, 6])
+def test_a_state_written_and_read_goes_on_to_the_same_end(small_model, tmp_path, stages):
+    model, path = small_model(learn=True, learn_inducing=True), tmp_path / "fit.checkpoint"
+    svi, bar = SVI(model), Progress(1, shown=False)
+    ends = []
+    for interrupted in (False, True):
+        state = svi.init(7)
+        for _ in range(stages):
+            state = svi.stage(state, bar)
+        if interrupted:
+            mark = fingerprint(model, 7, svi.options)
+            save_state(path, state, mark)
+            state = load_state(path, mark)
+        while state.phase != "done":
+            state = svi.stage(state, bar)
+        ends.append(state)
+    for name in ("mean", "theta", "points", "theta_covariance"):
+        assert torch.equal(getattr(ends[0], name), getattr(ends[1], name)), name
+    assert torch.equal(ends[0].guide.scale_matrix(), ends[1].guide.scale_matrix())
+    assert ends[0].trace.elbo == ends[1].trace.elbo
+    assert ends[0].rule == ends[1].rule
+
+
+@pytest.mark.parametrize("step", [1, 20, 50])
+def test_an_interrupted_fit_leaves_a_checkpoint_and_goes_on_to_the_same_end(
+    small_model, tmp_path, monkeypatch, whole, step
+):
+    path = tmp_path / "fit.checkpoint"
+    count = Progress.step
+    seen = []
+
+    def interrupt(self, *numbers):
+        seen.append(numbers)
+        if len(seen) == step:
+            raise KeyboardInterrupt
+        count(self, *numbers)
+
+    monkeypatch.setattr(Progress, "step", interrupt)
+    with pytest.raises(FitInterrupted):
+        gpdust.fit(small_model(learn=True), progress=False, checkpoint=path, **OPTIONS)
+    assert path.exists()
+    monkeypatch.undo()
+    resumed = gpdust.fit(small_model(learn=True), progress=False, checkpoint=path, **OPTIONS)
+    assert_same(resumed, whole)
+    assert not path.exists()
+
+
+def test_a_fit_with_a_checkpoint_is_the_fit_without(small_model, tmp_path, monkeypatch, whole):
+    monkeypatch.setattr("gpdust.fitting.CHECKPOINT_SECONDS", 0.0)
+    path = tmp_path / "fit.checkpoint"
+    assert_same(gpdust.fit(small_model(learn=True), progress=False, checkpoint=path, **OPTIONS), whole)
+    assert not path.exists()
+
+
+@pytest.fixture
+def stored(small_model, tmp_path):
+    """A checkpoint of the usual problem after one stage."""
+    model, path = small_model(learn=True), tmp_path / "fit.checkpoint"
+    svi = SVI(model)
+    save_state(path, svi.stage(svi.init(0), Progress(1, shown=False)), fingerprint(model, 0, svi.options))
+    return path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"tolerance": 2.0},
+        {"stars": 4},
+        {"kernel": "matern32"},
+        {"amplitude": 0.4},
+        {"length_scale": 61 * u.pc},
+        {"learn": ["amplitude"]},
+        {"learn_inducing": True},
+        {"inducing": 11},
+        {"grid": ((51, 91), (180, 300))},
+        {"grid": ((50, 90), (180, 301))},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_the_checkpoint_of_another_fit_is_refused(small_model, mock_stars, stored, change):
+    change = dict(change)
+    how = {name: change.pop(name) for name in ("seed", "tolerance") if name in change}
+    if "stars" in change:
+        change["stars"] = mock_stars(seed=change["stars"])
+    if "grid" in change:
+        l, distance = change["grid"]
+        change["grid"] = gpdust.Region(l * u.deg, (-10, 10) * u.deg, distance * u.pc).grid((2, 2, 6))
+    model = small_model(**({"learn": True} | change))
+    with pytest.raises(InferenceError, match="checkpoint of another fit"):
+        gpdust.fit(model, progress=False, checkpoint=stored, **how)
+    assert stored.exists()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "text", "empty"])
+def test_a_damaged_checkpoint_is_refused(small_model, stored, damage):
+    whole = stored.read_bytes()
+    stored.write_bytes({"truncated": whole[: len(whole) // 2], "text": b"hello", "empty": b""}[damage])
+    with pytest.raises(InferenceError, match="is not a checkpoint"):
+        gpdust.fit(small_model(learn=True), progress=False, checkpoint=stored)

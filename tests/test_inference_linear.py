@@ -1,0 +1,102 @@
+"""The linear-Gaussian limit: density is linear in v where the amplitude is tiny, and the posterior has a closed form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import astropy.units as u
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+import gpdust
+from gpdust.los import extinction_at, integrate, locate_stars
+
+AMPLITUDE = 1e-7  # dex: A is linear in v to about this, and rounding of A stays far below what v moves
+SIZE = 10
+
+
+@dataclass
+class LinearProblem:
+    """Stars drawn from the prior, with errors as large as the signal that v makes."""
+
+    model: gpdust.DustModel
+    mean: np.ndarray
+    covariance: np.ndarray
+    information: np.ndarray
+
+
+@pytest.fixture(scope="module")
+def problem(catalogue, small_grid, small_prior) -> LinearProblem:
+    rng = np.random.default_rng(0)
+    l, b, d = rng.uniform(50, 90, 40), rng.uniform(-10, 10, 40), rng.uniform(190, 300, 40)
+    points = rng.uniform(-1, 1, (SIZE, 3)) * 40 + small_grid.cell_points().reshape(-1, 3).mean(0)
+    prior = small_prior(points * u.pc, amplitude=AMPLITUDE)
+    cells = torch.from_numpy(small_grid.cell_points()).reshape(-1, 3)
+    linear_map = prior.at(cells)
+    lengths = torch.from_numpy(small_grid.cell_lengths)
+    stars = locate_stars(small_grid, l, b, d)
+    # In closed form: ρ = ρ₀ (1 + ln 10 B v), A = A₀ + J v, with ρ₀ the mean over the residual.
+    rho = torch.pow(10.0, linear_map.mean + 0.5 * np.log(10) * linear_map.residual_variance)
+    base = extinction_at(integrate(rho.reshape(small_grid.shape), lengths), stars).numpy()
+    slopes = (np.log(10) * rho[:, None] * linear_map.matrix).mT.reshape(SIZE, *small_grid.shape)
+    jacobian = extinction_at(integrate(slopes, lengths), stars).numpy().T
+    error = AMPLITUDE * base * 10 ** rng.uniform(-1, 0.5, 40)
+    seen = base + jacobian @ rng.standard_normal(SIZE) + error * rng.standard_normal(40)
+    information = jacobian.T @ (jacobian / error[:, None] ** 2)
+    covariance = np.linalg.inv(np.eye(SIZE) + information)
+    mean = covariance @ (jacobian.T @ ((seen - base) / error**2))
+    model = gpdust.DustModel(catalogue(l, b, d, seen, error), small_grid, prior)
+    return LinearProblem(model, mean, covariance, information)
+
+
+def compare(posterior: gpdust.Posterior, problem: LinearProblem) -> tuple[float, float]:
+    """Largest error of the mean in posterior standard deviations, and of the covariance relative to them."""
+    scale = np.sqrt(np.diag(problem.covariance))
+    mean = np.abs(posterior.mean.numpy() - problem.mean) / scale
+    covariance = (posterior.scale @ posterior.scale.mT).numpy() - problem.covariance
+    return mean.max(), np.abs(covariance / np.outer(scale, scale)).max()
+
+
+def test_the_stars_of_the_linear_problem_say_something_but_not_everything(problem):
+    scale = np.sqrt(np.diag(problem.covariance))
+    assert scale.min() < 0.5
+    assert scale.max() > 0.3
+    assert np.linalg.eigvalsh(problem.information)[-1] > 100
+    assert np.abs(problem.mean / scale).max() > 2
+
+
+def test_the_posterior_is_the_closed_form_where_density_is_linear(problem):
+    """With the factor T at rest: its optimum is the start, and Monte-Carlo noise is all that could move it."""
+    posterior = gpdust.fit(problem.model, progress=False, covariance_rate=0.0)
+    mean, covariance = compare(posterior, problem)
+    assert mean < 1e-6
+    assert covariance < 1e-6
+
+
+def test_with_default_settings_only_monte_carlo_noise_of_the_covariance_is_left(problem):
+    mean, covariance = compare(gpdust.fit(problem.model, progress=False), problem)
+    assert mean < 1e-6
+    assert covariance < 0.01
+
+
+def test_extinctions_have_the_covariance_of_the_linear_map(problem):
+    """Var A = J Σ Jᵀ and the residual's part; the sum of the cells' variances is another number."""
+    posterior = gpdust.fit(problem.model, progress=False, covariance_rate=0.0)
+    grid = problem.model.grid
+    linear_map = posterior.prior.at(torch.from_numpy(grid.cell_points()).reshape(-1, 3))
+    root = linear_map.matrix @ posterior.scale
+    covariance = (root @ root.mT + torch.diag(linear_map.residual_variance)).reshape(*grid.shape, *grid.shape)
+    rho = 10 ** float(linear_map.mean)
+    weights = torch.from_numpy(grid.cell_lengths) * np.log(10) * rho
+    _, extinction = posterior.sample(count=4000, seed=1)
+    spread = extinction.value.std(axis=0)
+    differences = []
+    for ray in range(grid.n_rays):
+        block = covariance[ray, :, ray, :] * torch.outer(weights, weights)
+        expected = np.sqrt([float(block[: k + 1, : k + 1].sum()) for k in range(grid.n_cells)])
+        assert_allclose(spread[ray], expected, rtol=0.06)
+        naive = np.sqrt(np.cumsum(block.diagonal().numpy()))
+        differences.append(np.abs(naive / expected - 1).max())
+    assert max(differences) > 0.3
