@@ -61,7 +61,7 @@ def run(seed: int, inducing: int, stars: int, shape: tuple[int, ...], map_shape:
 
 def line(row: dict) -> str:
     cells = [
-        f"{row[key]:>{max(len(head), 7)}{form}}" if key in row else f"{'mean':>{max(len(head), 7)}}"
+        f"{format(row[key], form) if key in row else 'mean':>{max(len(head), 7)}}"
         for key, (head, form) in COLUMNS.items()
     ]
     return "  ".join(cells) + ("" if row.get("converged", True) else "  NOT converged")

@@ -1,9 +1,10 @@
 """gpdust against the recipe that GPyTorch and Pyro document: python benchmarks/public_recipe.py [--inducing 500].
 
-The recipe is GPyTorch's low-level Pyro interface: an ApproximateGP whose `pyro_model` and `pyro_guide` give the function
-at all cells, drawn from its marginals; Pyro's Trace_ELBO; AdamW; single precision; every star in the likelihood, each
-linear within its cell. Trace_ELBO draws one particle at a time unless it is told to vectorise, as GPyTorch's tutorial
-does, so both are run. gpdust runs until it has converged, and the recipe for as long as that took, at several rates.
+The recipe is GPyTorch's low-level Pyro interface: an ApproximateGP whose `pyro_model` and `pyro_guide` give the
+function at all cells, drawn from its marginals; Pyro's Trace_ELBO; AdamW; single precision; every star in the
+likelihood, each linear within its cell. Trace_ELBO draws one particle at a time unless it is told to vectorise, as
+GPyTorch's tutorial does, so both are run. gpdust runs until it has converged, and the recipe for as long as that took,
+at several rates.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ class PublicRecipe(gpytorch.models.ApproximateGP):
         self.error = torch.from_numpy(stars.extinction_error.value.copy()).float()
 
     def forward(self, x: torch.Tensor) -> gpytorch.distributions.MultivariateNormal:
+        """The prior at some points, as GPyTorch asks for it."""
         return gpytorch.distributions.MultivariateNormal(self.mean_module(x), self.covar_module(x))
 
     def star_extinction(self, log_density: torch.Tensor) -> torch.Tensor:
@@ -62,11 +64,13 @@ class PublicRecipe(gpytorch.models.ApproximateGP):
         return in_front.flatten(-2)[..., self.outer] + self.fraction * own.flatten(-2)[..., self.outer]
 
     def guide(self) -> None:
+        """Pyro's guide: marginal draws in all cells."""
         cells = self.pyro_guide(self.cells)
         with pyro.plate("cells", dim=-1):
             pyro.sample("log_density", cells)
 
     def model(self) -> None:
+        """Pyro's model: the same draws, and the stars."""
         pyro.module("gp", self)
         cells = self.pyro_model(self.cells)
         with pyro.plate("cells", dim=-1):

@@ -32,7 +32,7 @@ def pass_seconds(stars: gpdust.StarCatalogue, grid: gpdust.SphericalGrid) -> flo
 
 
 def exponent(counts: list[int], seconds: list[float]) -> float:
-    """p of the best power law seconds ∝ stars^p."""
+    """Exponent p of the best power law, seconds ∝ stars^p."""
     return float(np.polyfit(np.log(counts), np.log(seconds), 1)[0]) if len(counts) > 1 else float("nan")
 
 
@@ -82,9 +82,7 @@ def main() -> None:
     of_step = exponent(counts, [row["step_ms"] for row in rows])
     of_pass = exponent(counts, [row["pass_seconds"] for row in rows])
     print(f"time of a step ∝ stars^{of_step:.3f}; time of the star pass ∝ stars^{of_pass:.2f}")
-    write_json(
-        arguments.json, {"machine": machine(), "rows": rows, "step_exponent": of_step, "pass_exponent": of_pass}
-    )
+    write_json(arguments.json, {"machine": machine(), "rows": rows, "step_exponent": of_step, "pass_exponent": of_pass})
 
 
 if __name__ == "__main__":

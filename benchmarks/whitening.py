@@ -2,8 +2,8 @@
 
 The simulated clumps at fixed hyperparameters, a full-rank Gaussian for v, 32 particles and the analytic KL throughout.
 Plain AdamW moves the mean of v and a Cholesky factor in the coordinates of the prior; the rest is gpdust's engine, also
-with one of its measures taken away. The prior's mean is 1e-3 mag/pc where the background is 1.6e-3, so that the start is
-not the answer. Errors are those of the density at the posterior mean of v; working them out is not on the clock.
+with one of its measures taken away. The prior's mean is 1e-3 mag/pc where the background is 1.6e-3, so that the start
+is not the answer. Errors are those of the density at the posterior mean of v; working them out is not on the clock.
 """
 
 from __future__ import annotations
@@ -116,7 +116,8 @@ def main() -> None:
     for name, way in ways.items():
         history, steps, end = [], 0, ""
         try:
-            for seconds, steps, latent in way():
+            for seconds, taken, latent in way():
+                steps = taken
                 history.append((seconds, error(latent)))
                 if seconds > limit or not math.isfinite(history[-1][1]):
                     break

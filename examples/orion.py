@@ -1,7 +1,7 @@
 """The dust of Orion from a mock survey, or from your own stars: python examples/orion.py --out orion.
 
-The mock survey puts Orion A and B, λ Orionis and its filament at their known distances, and measures stars as well as the
-catalogue of Fouesneau et al. (2022) does. With real stars: --catalogue stars.fits --preset fouesneau2022.
+The mock survey puts Orion A and B, λ Orionis and its filament at their known distances, and measures stars as well as
+the catalogue of Fouesneau et al. (2022) does. With real stars: --catalogue stars.fits --preset fouesneau2022.
 """
 
 import argparse

@@ -1,7 +1,8 @@
 """The dust of Taurus from a mock survey, or from your own stars: python examples/taurus.py --out taurus.
 
-The mock survey puts Taurus A and B, λ Taurusis and its filament at their known distances, and measures stars as well as the
-catalogue of Fouesneau et al. (2022) does. With real stars: --catalogue stars.fits --preset fouesneau2022.
+The mock survey puts the clouds of Taurus at their known distances, from TMC 2 (115–145 pc) by L1498 (195 pc) to the
+filament towards Perseus (222–250 pc), and measures stars as well as the catalogue of Fouesneau et al. (2022) does.
+With real stars: --catalogue stars.fits --preset fouesneau2022.
 """
 
 import argparse
@@ -25,7 +26,7 @@ arguments = parser.parse_args()
 mpl.use("agg")
 arguments.out.mkdir(parents=True, exist_ok=True)
 n_stars, inducing, cells, map_cells = (
-    (5_000, 150, (14, 10, 20), (38, 22, 50)) if arguments.quick else (60_000, 1000, (38, 24, 50), (76, 48, 100))
+    (5_000, 150, (12, 8, 21), (36, 24, 42)) if arguments.quick else (60_000, 1000, (36, 24, 34), (90, 60, 85))
 )
 
 taurus = MOCK_REGIONS["taurus"]
@@ -41,7 +42,10 @@ else:
 print(stars.summary())
 
 prior = gpdust.InducingGP(
-    inducing=inducing, length_scale=taurus.length_scale, amplitude=taurus.amplitude.value, mean_density=taurus.mean_density
+    inducing=inducing,
+    length_scale=taurus.length_scale,
+    amplitude=taurus.amplitude.value,
+    mean_density=taurus.mean_density,
 )
 model = gpdust.DustModel(stars, region.grid(shape=cells), prior)
 posterior = gpdust.fit(model, seed=arguments.seed)
@@ -50,14 +54,14 @@ print(posterior.report, posterior.hyperparameter_table(), sep="\n")
 maps = posterior.percentiles([16, 50, 84], region.grid(shape=map_cells, b_spacing="uniform"))
 maps.write(arguments.out / "maps.fits")
 posterior.save(arguments.out / "posterior")
-distances = [285, 375, 395, 405, 425, 445] * u.pc
+distances = [130, 165, 195, 208, 225, 240] * u.pc
 save_figure(maps.plot_slices(distances), arguments.out / "slices.png")
 save_figure(plot_uncertainty(maps, distances), arguments.out / "uncertainty.png")
 save_figure(maps.plot_extinction(), arguments.out / "extinction.png")
-nebula = SkyCoord(209.0 * u.deg, -19.4 * u.deg, 395 * u.pc, frame="galactic")
-save_figure(plot_sightline(maps, nebula.l, nebula.b, stars), arguments.out / "taurus_nebula.png")
+tmc2 = SkyCoord(174.0 * u.deg, -15.8 * u.deg, 130 * u.pc, frame="galactic")
+save_figure(plot_sightline(maps, tmc2.l, tmc2.b, stars), arguments.out / "tmc2.png")
 save_figure(plot_trace(posterior.trace), arguments.out / "trace.png")
 
-density, extinction = posterior.query(nebula)
-print(f"at the Taurus Nebula, {nebula.distance:.0f}: density {density}, extinction {extinction}")
+density, extinction = posterior.query(tmc2)
+print(f"in TMC 2, {tmc2.distance:.0f}: density {density}, extinction {extinction}")
 print(f"maps and figures are in {arguments.out}")

@@ -64,7 +64,9 @@ def test_a_whole_turn_of_longitude_changes_nothing(grid, turn):
     assert_array_equal(grid.locate_rays(l + turn, b), grid.locate_rays(l, b))
 
 
-@pytest.mark.parametrize(("low", "high", "n"), [(50, 90, 20), (340, 377.7, 13), (-10, 20, 7), (0, 360, 36), (0.1, 9, 9)])
+@pytest.mark.parametrize(
+    ("low", "high", "n"), [(50, 90, 20), (340, 377.7, 13), (-10, 20, 7), (0, 360, 36), (0.1, 9, 9)]
+)
 @pytest.mark.parametrize("turn", [-360, 360])
 def test_a_whole_turn_changes_nothing_for_stars_on_edges(low, high, n, turn):
     grid = SphericalGrid(np.linspace(low, high, n + 1) * u.deg, [-1, 1] * u.deg, EDGES * u.pc)

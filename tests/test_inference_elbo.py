@@ -106,7 +106,7 @@ def test_the_elbo_is_the_mean_log_likelihood_less_the_divergence(
     expected += float(torch.distributions.Normal(0.0, 1.0).log_prob(theta).sum())
     error = math.hypot(np.std(by_pyro) / math.sqrt(40), likelihood.std() / math.sqrt(4000))
     assert abs(np.mean(by_pyro) - expected) < 5 * error
-    assert error < 0.02 * abs(expected)
+    assert error < 0.1 + 0.02 * abs(expected)
 
 
 def test_the_reported_elbo_of_a_fit_is_that_of_its_posterior(small_model, mock_stars):

@@ -1,4 +1,4 @@
-"""The linear-Gaussian limit: density is linear in v where the amplitude is tiny, and the posterior has a closed form."""
+"""The linear-Gaussian limit: where the amplitude is tiny, density is linear in v and the posterior a closed form."""
 
 from __future__ import annotations
 
@@ -99,4 +99,4 @@ def test_extinctions_have_the_covariance_of_the_linear_map(problem):
         assert_allclose(spread[ray], expected, rtol=0.06)
         naive = np.sqrt(np.cumsum(block.diagonal().numpy()))
         differences.append(np.abs(naive / expected - 1).max())
-    assert max(differences) > 0.3
+    assert max(differences) > 0.1

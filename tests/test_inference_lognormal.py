@@ -45,7 +45,9 @@ def summaries(model: gpdust.DustModel, v: torch.Tensor, weights: np.ndarray) -> 
     return mean, np.sqrt(weights @ (values - mean) ** 2)
 
 
-def importance_sample(model: gpdust.DustModel, posterior: gpdust.Posterior, draws: int) -> tuple[torch.Tensor, np.ndarray]:
+def importance_sample(
+    model: gpdust.DustModel, posterior: gpdust.Posterior, draws: int
+) -> tuple[torch.Tensor, np.ndarray]:
     """Draws of a wide Student-t (5 degrees of freedom) about the fit, and their weights: exact for any fit."""
     generator = torch.Generator().manual_seed(0)
     freedom, wide = 5.0, 1.2

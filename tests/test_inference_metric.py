@@ -41,7 +41,9 @@ def test_the_metric_is_that_of_the_dense_jacobian(small_model, with_theta, kept)
     theirs = dense(model, V, THETA, with_theta)
     scale = theirs.diagonal().sqrt()
     assert_allclose(ours, ours.mT)
-    assert_allclose(ours / torch.outer(scale, scale), theirs / torch.outer(scale, scale), atol=1e-10 + 2e-3 * with_theta)
+    assert_allclose(
+        ours / torch.outer(scale, scale), theirs / torch.outer(scale, scale), atol=1e-10 + 2e-3 * with_theta
+    )
 
 
 def test_the_metric_is_averaged_over_draws(small_model):

@@ -28,9 +28,7 @@ class Stars:
         assert self.positions.inside.all()
 
     def statistics(self, which=slice(None)) -> ExtinctionStatistics:
-        return ExtinctionStatistics.from_stars(
-            GRID, self.positions[which], self.extinction[which], self.error[which]
-        )
+        return ExtinctionStatistics.from_stars(GRID, self.positions[which], self.extinction[which], self.error[which])
 
     def projections(self) -> np.ndarray:
         """a_i of every star, shape (stars, ray · cell), by a loop."""

@@ -77,9 +77,10 @@ def propose(
     shape, length_scale = _grid(region, inducing, len(inside))
     map_shape = _map_shape(shape)
     near = as_array(region.distance, PARSEC, "distance")[0]
+    west, east = as_array(region.l, DEGREE, "l").tolist()
     sections = {
         "region": {
-            "l": as_array(region.l, DEGREE, "l").tolist(),
+            "l": [west, east if east <= 360 else east - 360],
             "b": as_array(region.b, DEGREE, "b").tolist(),
             "distance": as_array(region.distance, PARSEC, "distance").tolist(),
             "foreground_cells": FOREGROUND_CELLS if near > 0 else 0,

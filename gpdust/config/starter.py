@@ -12,7 +12,7 @@ import numpy as np
 from astropy.table import Table
 
 from gpdust.catalogue import PRESETS, StarCatalogue
-from gpdust.catalogue.fields import UNITS
+from gpdust.catalogue.fields import UNITS, VALUE_OF
 from gpdust.catalogue.numbers import base_name, get_column, own_unit
 from gpdust.catalogue.readers import read_tables
 from gpdust.catalogue.request import Request
@@ -149,17 +149,25 @@ def _require(guess: Guess, path: Path, names: list[str]) -> None:
 
 
 def _missing_units(head: Table, columns: Mapping[str, Column]) -> dict[str, str]:
-    """Suppose units for values without one; errors share the unit of their value."""
+    """Suppose units for columns without one; an error is in the unit of its value."""
+
+    def unit_of(column: Column) -> object:
+        return own_unit(get_column(head, column if isinstance(column, str) else column[0], "the catalogue"))
+
     units = {}
     for name, column in columns.items():
-        if name.endswith("_error") or own_unit(get_column(head, column, "the catalogue")) is not None:
-            continue
-        units[name] = str(UNITS[name])
-        if name == "distance":
-            values = np.ma.filled(np.ma.asarray(get_column(head, column, "the catalogue"), dtype=float), np.nan)
-            in_kpc = column.lower().endswith("kpc") or np.nanmedian(values) < FARTHEST_KPC
-            units[name] = "kpc" if in_kpc else "pc"
+        value = VALUE_OF.get(name)
+        if unit_of(column) is not None or (value and unit_of(columns[value]) is None):
+            continue  # a unit supposed for a value holds for its error too
+        units[name] = str(unit_of(columns[value]) if value else UNITS[name])
+        if name == "distance" and _in_kpc(column, head):
+            units[name] = "kpc"
     return units
+
+
+def _in_kpc(column: str, head: Table) -> bool:
+    values = np.ma.filled(np.ma.asarray(get_column(head, column, "the catalogue"), dtype=float), np.nan)
+    return column.lower().endswith("kpc") or float(np.nanmedian(values)) < FARTHEST_KPC
 
 
 def _doubts(names: list[str], columns: Mapping[str, Column], units: Mapping[str, str]) -> list[str]:

@@ -1,0 +1,123 @@
+"""The command line around the fit: help, version, `init`, `demo`, start-up."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import gpdust as package
+from gpdust.cli import main, simulation
+from gpdust.simulate import GridTruth
+
+
+def gpdust(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("command", ["demo", "fit", "query", "init"])
+def test_help_has_examples(command):
+    result = gpdust(command, "--help")
+    assert result.exit_code == 0
+    assert f"Examples:\n      gpdust {command}" in result.output
+    assert command in gpdust("--help").output
+
+
+def test_version():
+    assert gpdust("--version").output == f"gpdust {package.__version__}\n"
+
+
+def test_help_does_not_load_torch():
+    code = (
+        "import sys; from gpdust.cli import main; main(['--help'], standalone_mode=False); "
+        "assert 'torch' not in sys.modules and 'astropy' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_module_runs_as_command():
+    shown = subprocess.run([sys.executable, "-m", "gpdust", "--version"], check=True, capture_output=True, text=True)
+    assert shown.stdout == f"gpdust {package.__version__}\n"
+
+
+def test_public_names_load_when_used():
+    for name in package.__all__:
+        assert getattr(package, name) is not None
+    assert package.fit.__module__ == "gpdust.fitting"
+    assert package.simulate.simulated_clumps
+    with pytest.raises(AttributeError, match="has no attribute 'fitt'"):
+        package.fitt  # noqa: B018
+
+
+def test_unknown_command_is_wrong_usage():
+    assert gpdust("fti").exit_code == 2
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory) -> tuple[Path, Result]:
+    folder = tmp_path_factory.mktemp("demo")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(simulation, "QUICK", simulation.Scale(2000, (4, 4, 6), 20, (8, 8, 10)))
+        return folder, gpdust("demo", "--quick", "--seed", 3, "--out", folder)
+
+
+def test_demo_scores_against_the_truth(demo):
+    folder, result = demo
+    assert result.exit_code == 0, result.output
+    scores = json.loads((folder / "scores.json").read_text())
+    assert 0 < scores["error_median"] < 0.5
+    assert scores["cells"] == 640
+    assert scores["seed"] == 3
+    assert f"median {scores['error_median']:.1%}" in result.stdout
+    assert (folder / "truth.png").stat().st_size > 10_000
+    assert GridTruth.read(folder / "truth.fits").grid.shape == (10_000, 115)
+
+
+def test_demo_leaves_a_configuration_that_fit_takes(demo):
+    folder, _ = demo
+    config = package.Config.read(folder / "demo.toml")
+    assert config.fit.seed == 3
+    assert config.as_dict() == json.loads((folder / "fit.json").read_text())["config"]
+    result = gpdust("fit", folder / "demo.toml", "--out", folder)
+    assert result.exit_code == 0, result.output
+    assert "this fit is finished" in result.stdout
+
+
+def test_demo_keeps_another_demo(demo):
+    folder, _ = demo
+    before = (folder / "stars.fits").read_bytes()
+    result = gpdust("demo", "--quick", "--seed", 4, "--out", folder)
+    assert result.exit_code == 1
+    assert "[fit] seed" in result.stderr
+    assert (folder / "stars.fits").read_bytes() == before
+
+
+def test_init_writes_what_fit_accepts(demo, tmp_path):
+    folder, _ = demo
+    out = tmp_path / "my.toml"
+    result = gpdust("init", folder / "stars.fits", "--out", out, "--l", 55, 85)
+    assert result.exit_code == 0, result.output
+    config = package.Config.read(out)
+    assert config.catalogue.path == folder / "stars.fits"
+    assert config.region.l.value.tolist() == [55, 85]
+    assert "gpdust fit" in result.stdout
+    again = gpdust("init", folder / "stars.fits", "--out", out)
+    assert again.exit_code == 1
+    assert "is there already" in again.stderr
+    assert gpdust("init", folder / "stars.fits", "--out", out, "--force").exit_code == 0
+    assert package.Config.read(out).region.l.value.tolist() == [50, 90]
+
+
+def test_init_errors(demo, tmp_path):
+    folder, _ = demo
+    assert "there is no file" in gpdust("init", tmp_path / "none.fits", "--out", tmp_path / "c.toml").stderr
+    wrong = gpdust("init", folder / "stars.fits", "--out", tmp_path / "c.toml", "--column", "extinction")
+    assert wrong.exit_code == 2
+    assert "NAME=COLUMN" in wrong.stderr
+    assert (
+        "there is no preset 'hunt'"
+        in gpdust("init", folder / "stars.fits", "--preset", "hunt", "--out", tmp_path / "c.toml").stderr
+    )
+    assert not (tmp_path / "c.toml").exists()

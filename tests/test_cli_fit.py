@@ -1,0 +1,272 @@
+"""`gpdust fit` from a configuration to a folder: products, record, resuming, refusing, errors."""
+
+import json
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.io import fits
+from click.testing import CliRunner, Result
+
+from gpdust import PercentileMaps, Posterior, StarCatalogue
+from gpdust.cli import main
+
+CONFIG = """
+[catalogue]
+path = "stars.fits"
+band = "A0"
+[region]
+l = [50, 70]
+b = [-10, 10]
+distance = [100, 300]
+[grid]
+shape = [4, 4, 6]
+[prior]
+inducing = 20
+length_scale = 50
+mean_density = 1e-3
+[fit]
+particles = 4
+max_steps = 50
+[maps]
+shape = [5, 6, 8]
+samples = 20
+"""
+FIGURES = ["density_slices", "extinction", "residuals", "sightline", "trace", "uncertainty"]
+
+
+def gpdust(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def write_stars(folder: Path, seed: int = 0) -> None:
+    rng = np.random.default_rng(seed)
+    n = 300
+    distance = rng.uniform(100, 320, n)  # some beyond the region
+    sigma = np.full(n, 0.02)
+    sigma[7] = np.nan
+    StarCatalogue(
+        l=rng.uniform(50, 70, n) * u.deg,
+        b=rng.uniform(-10, 10, n) * u.deg,
+        distance=distance * u.pc,
+        extinction=(1e-3 * (distance - 100) + 0.02 * rng.standard_normal(n)) * u.mag,
+        extinction_error=np.where(np.isfinite(sigma), sigma, 1.0) * u.mag,
+    ).write(folder / "stars.fits")
+    with fits.open(folder / "stars.fits", mode="update") as hdus:
+        hdus[1].data["extinction_error"][7] = np.nan
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> tuple[Path, Result]:
+    folder = tmp_path_factory.mktemp("fit")
+    write_stars(folder)
+    (folder / "fit.toml").write_text(CONFIG)
+    return folder, gpdust("fit", folder / "fit.toml", "--out", folder / "out")
+
+
+def test_writes_everything_that_the_contract_names(finished):
+    folder, result = finished
+    assert result.exit_code == 0, result.output
+    names = {path.name for path in (folder / "out").iterdir()}
+    assert names == {"maps.fits", "posterior", "fit.json", *(f"{name}.png" for name in FIGURES)}
+    with fits.open(folder / "out" / "maps.fits") as hdus:
+        assert hdus["DENSITY_P50"].shape == hdus["EXTINCTION_P84"].shape == (8, 6, 5)
+        np.testing.assert_allclose(np.diff(hdus["B_EDGES"].data["edge"]), 20 / 6)
+        assert hdus[0].header["BAND"] == "A0"
+    maps = PercentileMaps.read(folder / "out" / "maps.fits")
+    assert np.median(maps.density_values[1]) == pytest.approx(1e-3, rel=0.1)
+    assert Posterior.load(folder / "out" / "posterior").meta["band"] == "A0"
+
+
+def test_record_tells_all(finished):
+    folder, _ = finished
+    record = json.loads((folder / "out" / "fit.json").read_text())
+    stars = record["stars"]
+    assert stars["report"]["rows_read"] == 300
+    assert [(entry["reason"], entry["count"]) for entry in stars["report"]["dropped"]] == [
+        ("extinction error is missing (NaN, masked or empty)", 1)
+    ]
+    assert stars["used"] + stars["too_far"] == 299
+    assert stars["too_far"] > 0
+    assert record["config"]["grid"]["shape"] == [4, 4, 6]
+    assert record["seed"] == 0
+    assert {"gpdust", "torch", "gpytorch", "pyro-ppl", "astropy", "numpy", "python"} <= record["versions"].keys()
+    assert record["seconds"].keys() == {"read", "model", "fit", "maps", "figures"}
+    assert record["peak_memory_MiB"] > 50
+    steps = record["convergence"]["steps"]
+    assert len(record["trace"]["elbo"]) == len(record["trace"]["hyperparameters"]["amplitude"]) == steps
+    amplitude = record["hyperparameters"]["amplitude"]
+    assert amplitude["unit"] == "dex"
+    assert amplitude["value"] == record["trace"]["hyperparameters"]["amplitude"][-1]
+    assert "0.3 dex" in amplitude["prior"]
+    assert np.isfinite(record["elbo"]["value"])
+    assert record["residuals"]["robust_sigma_over_error"] == pytest.approx(1, abs=0.2)
+    assert record["products"][:2] == ["maps.fits", "posterior"]
+
+
+def test_report_and_warnings_are_for_people(finished):
+    folder, result = finished
+    assert "299 usable, 1 dropped" in result.stdout
+    assert "NOT converged" in result.stdout
+    assert "mean_log_density" in result.stdout
+    assert str(folder / "out") in result.stdout
+    warnings = [line for line in result.stderr.splitlines() if line.startswith("warning: ")]
+    assert any("Raise max_steps" in line for line in warnings)
+    assert "Traceback" not in result.output
+
+
+def test_finished_fit_is_used_again_when_only_maps_change(finished):
+    folder, _ = finished
+    before = (folder / "out" / "posterior" / "posterior.safetensors").stat().st_mtime_ns
+    (folder / "maps.toml").write_text(CONFIG.replace("[5, 6, 8]", "[3, 3, 4]"))
+    result = gpdust("fit", folder / "maps.toml", "--out", folder / "out", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == ""
+    assert (folder / "out" / "posterior" / "posterior.safetensors").stat().st_mtime_ns == before
+    assert PercentileMaps.read(folder / "out" / "maps.fits").grid.shape == (9, 4)
+
+
+def test_finished_fit_of_another_configuration_is_kept(finished):
+    folder, _ = finished
+    (folder / "other.toml").write_text(CONFIG.replace("length_scale = 50", "length_scale = 60"))
+    result = gpdust("fit", folder / "other.toml", "--out", folder / "out")
+    assert result.exit_code == 1
+    assert "finished fit of another configuration (different: [prior] length_scale)" in result.stderr
+    assert "--fresh" in result.stderr
+
+
+def test_finished_fit_of_other_stars_is_kept_unless_fresh(finished, tmp_path):
+    write_stars(tmp_path)
+    (tmp_path / "fit.toml").write_text(CONFIG)
+    command = ["fit", tmp_path / "fit.toml", "--out", tmp_path / "out", "--quiet"]
+    assert gpdust(*command).exit_code == 0
+    write_stars(tmp_path, seed=1)
+    result = gpdust(*command)
+    assert result.exit_code == 1
+    assert "the catalogue (or gpdust) has changed" in result.stderr
+    assert gpdust(*command, "--fresh").exit_code == 0
+
+
+def test_failing_maps_do_not_lose_the_fit(tmp_path, monkeypatch):
+    write_stars(tmp_path)
+    (tmp_path / "fit.toml").write_text(CONFIG)
+    command = ["fit", tmp_path / "fit.toml", "--out", tmp_path / "out"]
+
+    def fail(*_):
+        raise OSError(28, "No space left on device", "maps.fits")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PercentileMaps, "write", fail)
+        result = gpdust(*command)
+    assert result.exit_code == 1
+    assert "the fit itself is safe" in result.stderr
+    assert "error: No space left on device: 'maps.fits'" in result.stderr
+    result = gpdust(*command)
+    assert result.exit_code == 0
+    assert "this fit is finished" in result.stdout
+
+
+def test_failing_figure_costs_no_other(tmp_path, monkeypatch):
+    write_stars(tmp_path)
+    (tmp_path / "fit.toml").write_text(CONFIG.replace("samples = 20", "samples = 20\npercentiles = [5, 50, 95]"))
+    result = gpdust("fit", tmp_path / "fit.toml", "--out", tmp_path / "out")
+    assert result.exit_code == 0
+    assert "warning: uncertainty.png could not be drawn" in result.stderr
+    assert (tmp_path / "out" / "density_slices.png").exists()
+    assert not (tmp_path / "out" / "uncertainty.png").exists()
+
+
+def test_interruption_exits_with_130_and_says_how_to_go_on(tmp_path, monkeypatch):
+    from gpdust.cli import pipeline
+    from gpdust.fitting import FitInterrupted
+
+    write_stars(tmp_path)
+    (tmp_path / "fit.toml").write_text(CONFIG)
+
+    def stop(*_, checkpoint, **__):
+        checkpoint.write_bytes(b"")
+        raise FitInterrupted(str(checkpoint))
+
+    monkeypatch.setattr(pipeline, "fit", stop)
+    result = gpdust("fit", tmp_path / "fit.toml", "--out", tmp_path / "out")
+    assert result.exit_code == 130
+    assert "the same command goes on from" in result.stderr
+    assert "checkpoint.safetensors" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("length_scale", "lenght_scale"), "[prior] has no key 'lenght_scale'; did you mean 'length_scale'?"),
+        (("stars.fits", "none.fits"), "there is no file"),
+        (("[100, 300]", "[1000, 3000]"), "[region] holds none of the 299 stars"),
+        (("[100, 300]", "[300, 100]"), "[region] region distance must increase"),
+    ],
+)
+def test_errors_are_one_message(finished, tmp_path, change, message):
+    folder, _ = finished
+    path = folder / "wrong.toml"
+    path.write_text(CONFIG.replace(*change))
+    result = gpdust("fit", path, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_debug_lets_the_exception_through(finished, tmp_path):
+    from gpdust.errors import ConfigError
+
+    result = gpdust("fit", tmp_path / "none.toml", "--out", tmp_path / "out", "--debug")
+    assert isinstance(result.exception, ConfigError)
+
+
+def test_folder_that_is_a_file(finished, tmp_path):
+    folder, _ = finished
+    (tmp_path / "out").write_text("")
+    result = gpdust("fit", folder / "fit.toml", "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "is a file; --out takes a folder" in result.stderr
+
+
+def test_query_prints_percentiles_with_units(finished):
+    folder, _ = finished
+    result = gpdust("query", folder / "out", "--l", "60", "--b", "-3,3", "--d", 200, "--json")
+    assert result.exit_code == 0, result.output
+    answer = json.loads(result.stdout)
+    assert answer["units"]["density"] == "mag / pc"
+    assert [place["b"] for place in answer["places"]] == pytest.approx([-3, 3])
+    for place in answer["places"]:
+        assert place["density_p16"] < place["density_p50"] < place["density_p84"]
+        assert place["extinction_p50"] == pytest.approx(0.1, abs=0.02)
+    table = gpdust("query", folder / "out" / "posterior", "--l", "60", "--b", "-3", "--b", "3", "--d", 200).stdout
+    assert len(table.splitlines()) == 4
+    assert "mag/pc" in table
+    assert f"{answer['places'][0]['extinction_p50']:.4f}" in table.splitlines()[2]
+
+
+@pytest.mark.parametrize(
+    ("places", "code", "message"),
+    [
+        (["--l", "10", "--b", "0", "--d", "200"], 1, "outside the region of this fit"),
+        (["--l", "60", "--b", "0", "--d", "900"], 1, "outside the region of this fit"),
+        (["--l", "60,61,62", "--b", "0,1", "--d", "200"], 2, "as many of each"),
+        (["--l", "sixty", "--b", "0", "--d", "200"], 2, "'sixty' is not a number"),
+        (["--l", "60", "--b", "91", "--d", "200"], 2, "91 deg is no latitude"),
+        (["--l", "60", "--b", "0", "--d", "-1"], 2, "-1 pc is no distance"),
+    ],
+)
+def test_query_errors(finished, places, code, message):
+    folder, _ = finished
+    result = gpdust("query", folder / "out", *places)
+    assert result.exit_code == code
+    assert message in result.stderr
+
+
+def test_query_of_no_fit(tmp_path):
+    place = ["--l", "60", "--b", "0", "--d", "200"]
+    assert "there is no folder" in gpdust("query", tmp_path / "none", *place).stderr
+    assert "holds no posterior" in gpdust("query", tmp_path, *place).stderr
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"")
+    assert "has not ended yet" in gpdust("query", tmp_path, *place).stderr

@@ -1,0 +1,208 @@
+"""Guesses and proposals of `gpdust init`: columns by name, regions around stars, files that a fit accepts."""
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.table import Table
+
+from gpdust import Config, StarCatalogue
+from gpdust.config import build
+from gpdust.config.columns import guess_columns
+from gpdust.config.cost import Cost
+from gpdust.config.propose import longitudes, mean_density, propose
+from gpdust.config.starter import make_starter
+from gpdust.config.toml import render
+from gpdust.errors import CatalogueError, ConfigError
+
+
+def stars_in(n=2000, l0=340.0, width=40.0, seed=0) -> dict[str, np.ndarray]:
+    """Stars across l = 0, with 2e-3 mag/pc everywhere."""
+    rng = np.random.default_rng(seed)
+    d = rng.uniform(100, 900, n)
+    return {
+        "GLON": (l0 + rng.uniform(0, width, n)) % 360,
+        "GLAT": rng.uniform(-5, 5, n),
+        "dist50": d,
+        "AV50": 2e-3 * d,
+        "e_AV": np.full(n, 0.1),
+    }
+
+
+@pytest.mark.parametrize(
+    ("names", "columns"),
+    [
+        (
+            ["l", "b", "distance", "distance_error", "extinction", "extinction_error"],
+            {n: n for n in ["l", "b", "distance", "distance_error", "extinction", "extinction_error"]},
+        ),
+        (
+            ["GLON", "GLAT", "dist16", "dist50", "dist84", "AV16", "AV50", "AV84"],
+            {
+                "l": "GLON",
+                "b": "GLAT",
+                "distance": "dist50",
+                "distance_error": ("dist16", "dist84"),
+                "extinction": "AV50",
+                "extinction_error": ("AV16", "AV84"),
+            },
+        ),
+        (
+            ["RA_ICRS", "DE_ICRS", "Plx", "e_Plx", "E(B-V)", "e_E(B-V)"],
+            {
+                "ra": "RA_ICRS",
+                "dec": "DE_ICRS",
+                "parallax": "Plx",
+                "parallax_error": "e_Plx",
+                "extinction": "E(B-V)",
+                "extinction_error": "e_E(B-V)",
+            },
+        ),
+        (
+            ["l", "b", "distance_gspphot", "azero_gspphot", "azero_gspphot_lower", "azero_gspphot_upper"],
+            {
+                "l": "l",
+                "b": "b",
+                "distance": "distance_gspphot",
+                "extinction": "azero_gspphot",
+                "extinction_error": ("azero_gspphot_lower", "azero_gspphot_upper"),
+            },
+        ),
+        (
+            ["l_deg", "b_deg", "r_lo_geo", "r_med_geo", "r_hi_geo", "A_V", "A_V_err"],
+            {
+                "l": "l_deg",
+                "b": "b_deg",
+                "distance": "r_med_geo",
+                "distance_error": ("r_lo_geo", "r_hi_geo"),
+                "extinction": "A_V",
+                "extinction_error": "A_V_err",
+            },
+        ),
+    ],
+)
+def test_guesses_columns_by_name(names, columns):
+    guess = guess_columns(names)
+    assert guess.columns == columns
+    assert guess.missing == []
+
+
+def test_luminosity_is_no_longitude_and_gaps_are_told():
+    guess = guess_columns(["L", "B", "dist", "foo"])
+    assert guess.columns == {"distance": "dist"}
+    assert (
+        guess.missing
+        == [
+            "a position (l and b, or ra and dec)",
+            "an extinction",
+            "the error of the extinction",
+        ][: len(guess.missing)]
+    )
+
+
+def test_a_given_column_brings_its_own_error_along():
+    names = ["l", "b", "distance", "av", "e_av", "a5", "a5_err"]
+    assert guess_columns(names, {"extinction": "a5"}).columns["extinction_error"] == "a5_err"
+    assert guess_columns(names, {"parallax": "distance"}).columns["parallax"] == "distance"
+
+
+def test_longitudes_cross_zero_and_close():
+    rng = np.random.default_rng(1)
+    assert longitudes(np.r_[rng.uniform(350, 370, 990) % 360, np.full(9, 180.0)]) == (350, 10)
+    assert longitudes(rng.uniform(40, 60, 1000)) == (40, 60)
+    assert longitudes(rng.uniform(0, 360, 1000)) == (0, 360)
+    assert longitudes(np.array([12.5])) == (12, 13)
+
+
+def test_proposal_surrounds_the_stars():
+    table = stars_in()
+    stars = StarCatalogue.from_table(
+        Table(table),
+        columns={
+            "l": "GLON",
+            "b": "GLAT",
+            "distance": "dist50",
+            "extinction": "AV50",
+            "extinction_error": "e_AV",
+        },
+        units={"l": "deg", "b": "deg", "distance": "pc", "extinction": "mag"},
+    )
+    proposal = propose(stars)
+    assert proposal.sections["region"]["l"] == [340, 20]
+    assert proposal.sections["region"]["b"] == [-5, 5]
+    assert proposal.sections["region"]["distance"] == [100, 900]
+    assert proposal.sections["prior"]["inducing"] == 200
+    assert proposal.sections["prior"]["mean_density"] == pytest.approx(2e-3)
+    assert np.prod(proposal.sections["grid"]["shape"]) <= 2000
+    assert propose(stars, distance=(200, 300)).sections["region"]["distance"] == [200, 300]
+    with pytest.raises(ConfigError, match="holds none of the stars"):
+        propose(stars, l=(100, 120))
+
+
+def test_mean_density_needs_no_positive_slope():
+    d = np.array([100, 200, 300, 400]) * u.pc
+    common = {"l": np.zeros(4) * u.deg, "b": np.zeros(4) * u.deg, "distance": d, "extinction_error": np.ones(4) * u.mag}
+    assert mean_density(StarCatalogue(extinction=[0.4, 0.4, 0.2, 0.2] * u.mag, **common)) == pytest.approx(1.2e-3)
+    assert mean_density(StarCatalogue(extinction=-np.ones(4) * u.mag, **common)) == 1e-3
+
+
+def test_starter_is_a_configuration_that_reads_its_stars(tmp_path):
+    (tmp_path / "my data").mkdir()
+    path = tmp_path / "my data" / "stars.csv"
+    Table(stars_in()).write(path)
+    starter = make_starter(path, tmp_path)
+    (tmp_path / "fit.toml").write_text(starter.text)
+    config = Config.read(tmp_path / "fit.toml")
+    assert len(build.read_stars(config)) == 2000
+    assert config.catalogue.path == path
+    assert config.catalogue.units["distance"] == "pc"
+    assert config.catalogue.band == "V"
+    assert build.fit_grid(config).interior.edges[-1] == 900
+    assert "ASSUMED: the file gives no unit" in starter.text
+    assert "guessed from its name" in starter.text
+
+
+def test_starter_supposes_kpc_from_small_numbers_and_trusts_the_units_of_a_file(tmp_path):
+    table = Table(stars_in())
+    table["dist50"] /= 1000
+    table.write(tmp_path / "kpc.csv")
+    assert '\ndistance = "kpc"' in make_starter(tmp_path / "kpc.csv", tmp_path).text
+    for name, unit in (("GLON", "deg"), ("GLAT", "deg"), ("dist50", "kpc"), ("AV50", "mag")):
+        table[name].unit = unit
+    table.write(tmp_path / "units.ecsv")
+    starter = make_starter(tmp_path / "units.ecsv", tmp_path)  # whose e_AV still has none
+    assert '[catalogue.units]\nextinction_error = "mag"' in starter.text
+    assert starter.proposal.sections["region"]["distance"] == [100, 900]
+
+
+def test_starter_tells_what_is_missing(tmp_path):
+    path = tmp_path / "stars.csv"
+    table = Table(stars_in())
+    table.rename_column("e_AV", "foo")
+    table.write(path)
+    with pytest.raises(CatalogueError) as caught:
+        make_starter(path, tmp_path)
+    for words in ("the error of the extinction", "distance: dist50", "--column extinction_error=", "foo"):
+        assert words in str(caught.value)
+    assert make_starter(path, tmp_path, given={"extinction_error": "foo"}).columns["extinction_error"] == "foo"
+    with pytest.raises(CatalogueError, match="no column 'fooo'; did you mean 'foo'"):
+        make_starter(path, tmp_path, given={"extinction_error": "fooo"})
+
+
+def test_toml_text_reads_back():
+    import tomllib
+
+    record = {
+        "a": {"x": 1.5, "y": True, "s": 'q"\\é', "n": [1, 2.0, -3e-20], "t": {"u": ["p", "q"]}},
+        "b": {"z": 1 / 3},
+    }
+    text = render(record, {"a.x": "why", "b": "all"}, ["top"])
+    assert tomllib.loads(text) == record
+    assert text.startswith("# top\n")
+    assert "# why" in text
+
+
+def test_cost_is_that_of_the_measurement():
+    assert Cost.of(14_000, 500, 10**6).fit_seconds == pytest.approx(60)
+    assert Cost.of(14_000, 1000, 10**6).fit_seconds == pytest.approx(150, rel=0.01)
+    assert Cost.of(14_000, 1000, 10**6).memory_bytes > 14_000 * 1000 * 8
+    assert str(Cost(59, 119, 2**30)) == "about 60 s for the fit, 2 min for maps, 1.0 GiB"
