@@ -25,7 +25,7 @@ arguments = parser.parse_args()
 mpl.use("agg")
 arguments.out.mkdir(parents=True, exist_ok=True)
 n_stars, inducing, cells, map_cells = (
-    (5_000, 150, (14, 10, 20), (38, 22, 50)) if arguments.quick else (60_000, 1000, (38, 24, 50), (76, 48, 100))
+    (5_000, 150, (14, 10, 20), (38, 22, 50)) if arguments.quick else (60_000, 600, (28, 18, 30), (76, 48, 100))
 )
 
 orion = MOCK_REGIONS["orion"]

@@ -26,7 +26,7 @@ arguments = parser.parse_args()
 mpl.use("agg")
 arguments.out.mkdir(parents=True, exist_ok=True)
 n_stars, inducing, cells, map_cells = (
-    (5_000, 150, (12, 8, 21), (36, 24, 42)) if arguments.quick else (60_000, 1000, (36, 24, 34), (90, 60, 85))
+    (5_000, 150, (12, 8, 21), (36, 24, 42)) if arguments.quick else (60_000, 600, (26, 18, 28), (90, 60, 85))
 )
 
 taurus = MOCK_REGIONS["taurus"]

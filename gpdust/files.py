@@ -45,9 +45,11 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o755)  # mkdtemp makes it private; a product is not
+        old = Path(tempfile.mkdtemp(prefix="." + path.name + "-old-", dir=path.parent))
         if path.exists():
-            shutil.rmtree(path)
+            os.replace(path, old)  # at once, and kept until the new folder is in its place
         os.replace(temporary, path)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         if temporary.exists():
             shutil.rmtree(temporary)

@@ -117,8 +117,10 @@ def _posterior(svi: SVI, model: DustModel, state: SVIState, seed: int) -> Poster
     report = StoppingReport(converged, reason, len(state.trace), elbo, error)
     if not converged:
         warnings.warn(f"{report}. Raise max_steps, or start from better hyperparameters.", ConvergenceWarning, 3)
+    prior = model.prior.with_points(state.points)
+    prior.at(state.points[:1], state.theta)  # notes the jitter that these hyperparameters need
     return Posterior(
-        prior=model.prior.with_points(state.points),
+        prior=prior,
         theta=state.theta,
         mean=state.mean,
         scale=state.guide.scale_matrix(),

@@ -38,6 +38,7 @@ def as_array(value: object, unit: u.UnitBase, name: str) -> np.ndarray:
     MissingUnitError
         If the value has no unit, or one that can't be converted.
     """
+    masked = np.ma.getmask(value)  # a MaskedColumn loses its mask when it becomes a Quantity
     if not hasattr(value, "unit"):
         try:
             value = u.Quantity(value)
@@ -49,7 +50,8 @@ def as_array(value: object, unit: u.UnitBase, name: str) -> np.ndarray:
         converted = u.Quantity(value).to_value(unit)
     except u.UnitConversionError:
         raise MissingUnitError(f"{name} is in '{value.unit}', which can't be turned into '{unit}'") from None
-    return np.asarray(np.ma.filled(converted, np.nan), dtype=np.float64)
+    array = np.asarray(np.ma.filled(converted, np.nan), dtype=np.float64)
+    return np.where(masked, np.nan, array) if masked is not np.ma.nomask else array
 
 
 def as_float(value: object, unit: u.UnitBase, name: str) -> float:

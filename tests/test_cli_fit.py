@@ -101,7 +101,11 @@ def test_record_tells_all(finished):
     assert amplitude["value"] == record["trace"]["hyperparameters"]["amplitude"][-1]
     assert "0.3 dex" in amplitude["prior"]
     assert np.isfinite(record["elbo"]["value"])
-    assert record["residuals"]["robust_sigma_over_error"] == pytest.approx(1, abs=0.2)
+    # A fit follows the noise a little, so that residuals are a little smaller than the noise that was really drawn.
+    observed = StarCatalogue.read(folder / "stars.fits")
+    noise = observed.extinction.value - 1e-3 * (observed.distance.value - 100)
+    drawn = np.diff(np.percentile(noise[observed.distance.value < 300], [16, 84]))[0] / 2 / 0.02
+    assert 0.9 * drawn < record["residuals"]["robust_sigma_over_error"] < 1.05 * drawn
     assert record["products"][:2] == ["maps.fits", "posterior"]
 
 

@@ -18,7 +18,7 @@ def end_report(run: Run) -> str:
             *(f"            {line}" for line in run.posterior.hyperparameter_table().splitlines()),
             f"stars       {run.model.stars_used}",
             f"residuals   predicted − observed: median {median:+.3g} mag, robust σ {spread:.3g} mag, "
-            f"{residuals['robust_sigma_over_error']:.2f} times the errors",
+            f"{residuals['robust_sigma_over_error']:.2f} times the stars' errors",
             f"written     {run.folder.path}: {files}",
             f"time        {run.watch}{_memory()}",
         ]

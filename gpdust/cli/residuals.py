@@ -23,7 +23,7 @@ class Residuals:
     ----------
     predicted, observed : Quantity, shape (stars,)
     error : Quantity, shape (stars,)
-        Of their difference: of star and map together.
+        The stars' own. That of the map is not added: it was fitted to these stars, which draws it towards them.
     """
 
     predicted: u.Quantity
@@ -37,8 +37,7 @@ class Residuals:
         if chosen.size > MAX_STARS:
             chosen = np.sort(np.random.default_rng(0).choice(chosen, MAX_STARS, replace=False))
         stars = stars[chosen]
-        predicted = posterior.predict(stars, samples)
-        return cls(predicted.median, stars.extinction, np.hypot(stars.extinction_error, predicted.error))
+        return cls(posterior.predict(stars, samples).median, stars.extinction, stars.extinction_error)
 
     def as_dict(self) -> dict[str, float | int]:
         """Robust moments (median, half of 16–84 %) of the differences and of their ratio to the error, for JSON."""

@@ -44,7 +44,7 @@ QUICK = Scale(20_000, (12, 12, 16), 150, (40, 40, 42))
 def demo_config(scale: Scale, seed: int, folder: FitFolder) -> tuple[Config, str]:
     """Configuration of a demo, and the text of its file."""
     record = {
-        "catalogue": {"path": STARS},
+        "catalogue": {"path": STARS, "reference": f"simulated clumps, seed {seed}"},
         "region": {"l": [50, 90], "b": [-10, 10], "distance": [180, 500], "foreground_cells": 0},
         "grid": {"shape": list(scale.grid)},
         "prior": {

@@ -1,8 +1,8 @@
 """What a fit will cost in time and memory: rough formulas, measured on two CPU cores.
 
 The time of a fit goes as cells · M^1.32 and the memory as cells · M, where M counts the inducing points. On 14 000
-cells, M = 500 took 60 s and M = 1000 took 150 s. The maps take a triangular solve and the draws for every cell: time
-goes as map cells · M. The fit's time varies by a factor of two or so with how soon it converges.
+cells, M = 500 took 60 s and M = 1000 took 150 s; a fit may take twice or half of that, as it converges. The maps take
+time for the draws of every cell, and for its row of the prior's matrix.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from gpdust.model import BASIS_BYTES
 
-LIBRARIES_BYTES = 0.6e9  # what Python holds with torch and astropy loaded
-COPIES = 4  # of the prior's matrix, or of a part of it, at the widest moment of a step
-MAP_SECONDS = 4e-8  # per map cell and inducing point
+LIBRARIES_BYTES = 0.8e9  # what Python holds with torch and astropy loaded
+COPIES = 6  # of the prior's matrix, or of a part of it, at the widest moment of a step
+MAP_CELL_SECONDS, MAP_POINT_SECONDS = 1e-5, 1e-8  # per map cell with 100 draws, and per cell and inducing point
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Cost:
         basis = min(8.0 * cells * inducing, BASIS_BYTES)
         return cls(
             fit_seconds=60 * (cells / 14_000) * (inducing / 500) ** 1.32,
-            map_seconds=MAP_SECONDS * map_cells * inducing,
+            map_seconds=map_cells * (MAP_CELL_SECONDS + MAP_POINT_SECONDS * inducing),
             memory_bytes=LIBRARIES_BYTES + COPIES * basis + 100.0 * inducing**2 + 6 * 8.0 * map_cells,
         )
 

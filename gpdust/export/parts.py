@@ -22,6 +22,8 @@ _SHOWN = {
     "seed": ("SEED", "random seed of the fit"),
 }
 
+LONG = 40  # letters of a value that leave no room on its card for a comment
+
 
 def product_name(quantity: str, percentile: float) -> str:
     """Name of a product, such as DENSITY_P50 or EXTINCTION_P2.5."""
@@ -41,7 +43,8 @@ def primary_hdu(maps: PercentileMaps) -> fits.PrimaryHDU:
     header[GRID_KEY] = (maps.grid.kind, "kind of grid")
     for name, (key, comment) in _SHOWN.items():
         if name in maps.meta:
-            header[key] = (_header_value(maps.meta[name]), comment)
+            value = _header_value(maps.meta[name])
+            header[key] = value if len(str(value)) > LONG else (value, comment)
     return primary
 
 

@@ -12,6 +12,8 @@ from gpdust.errors import GridError
 from gpdust.grid.rays import RayGrid
 from gpdust.units import DEGREE, PARSEC, as_quantity
 
+SUBDIVISIONS = 6
+
 
 class HealpixGrid(RayGrid):
     """One ray at the centre of each of a set of HEALPix pixels in Galactic coordinates.
@@ -69,6 +71,15 @@ class HealpixGrid(RayGrid):
     def locate_rays(self, l: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Index of the ray whose pixel holds each direction (degrees), −1 outside; see `RayGrid.locate_rays`."""
         return self._ray_of_pixel[healpy.ang2pix(self.nside, l, b, nest=self.order == "nested", lonlat=True)]
+
+    def random_directions(self, rays: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """A random direction within the pixel of each of the given rays; see `RayGrid.random_directions`."""
+        pixel = self.pixels[rays]
+        nested = pixel if self.order == "nested" else healpy.ring2nest(self.nside, pixel)
+        # A pixel at random among the 4^k that a pixel holds at 2^k times the resolution is as good as uniform.
+        inner = nested * 4**SUBDIVISIONS + rng.integers(4**SUBDIVISIONS, size=rays.size)
+        l, b = healpy.pix2ang(self.nside * 2**SUBDIVISIONS, inner, nest=True, lonlat=True)
+        return np.deg2rad(l), np.deg2rad(b)
 
     def description(self) -> dict:
         """Everything needed to build the grid again; see `RayGrid.description`."""

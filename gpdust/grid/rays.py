@@ -51,6 +51,8 @@ class RayGrid:
     ) -> None:
         self._ray_l = np.deg2rad(np.atleast_1d(as_array(l, DEGREE, "l")))
         self._ray_b = np.deg2rad(np.atleast_1d(as_array(b, DEGREE, "b")))
+        if self._ray_l.shape != self._ray_b.shape or self._ray_l.ndim != 1:
+            raise GridError(f"rays need as many l as b, got shapes {self._ray_l.shape} and {self._ray_b.shape}")
         self._edges = checked_edges(as_array(distance_edges, PARSEC, "distance_edges"), "distance edges")
         if self._edges[0] < 0:
             raise GridError(f"distance edges begin at {self._edges[0]:g} pc; they can't be negative")
@@ -58,6 +60,8 @@ class RayGrid:
             self._solid_angle = np.full(self._ray_l.shape, FULL_SKY / max(1, self._ray_l.size))
         else:
             self._solid_angle = as_array(solid_angle, u.sr, "solid_angle")
+            if self._solid_angle.shape != self._ray_l.shape:
+                raise GridError(f"{self.n_rays} rays need as many solid angles, got shape {self._solid_angle.shape}")
         if foreground < 0 or background < 0 or foreground + background >= self.n_cells:
             raise GridError(
                 f"{foreground} foreground and {background} background cells leave no interior in {self.n_cells} cells"
@@ -177,6 +181,13 @@ class RayGrid:
         raise GridError(
             "a bare set of rays has no columns that a star could lie in; use a SphericalGrid or HealpixGrid"
         )
+
+    def random_directions(self, rays: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """A random direction within the column of each of the given rays, uniform in solid angle: l and b, radians.
+
+        A bare ray has no width: its own direction.
+        """
+        return self._ray_l[rays], self._ray_b[rays]
 
     def locate_cells(self, distance: np.ndarray) -> np.ndarray:
         """Index of the cell that holds each distance (pc), −1 outside. The far edge belongs to the last cell."""

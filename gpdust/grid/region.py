@@ -45,7 +45,7 @@ class Region:
 
     def __post_init__(self) -> None:
         l = _pair(as_array(self.l, DEGREE, "region l"), "l")
-        if l[1] <= l[0]:
+        if l[1] < l[0]:
             l = np.array([l[0], l[1] + 360])
         if not 0 < l[1] - l[0] <= 360:
             raise GridError(f"region l must span more than 0° and at most 360°, got {l[0]:g}…{l[1]:g}°")

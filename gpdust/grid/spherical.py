@@ -11,7 +11,7 @@ from gpdust.errors import GridError
 from gpdust.grid.rays import RayGrid, checked_edges, find_bins
 from gpdust.units import DEGREE, PARSEC, as_array, as_quantity
 
-ROUNDING = 1e-9  # deg: l and l + 360 are one place even where their difference is rounded
+ROUNDING = 1e-9  # deg: a star on an edge stays in its cell when l + 360 is rounded
 
 
 class SphericalGrid(RayGrid):
@@ -90,11 +90,19 @@ class SphericalGrid(RayGrid):
 
     def locate_rays(self, l: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Index of the ray whose column holds each direction (degrees), −1 outside; see `RayGrid.locate_rays`."""
-        offset = np.mod(np.asarray(l) - self._l_edges[0], 360.0)
-        offset = np.where(offset > 360.0 - ROUNDING, 0.0, offset)
-        i_l = find_bins(self._l_edges - self._l_edges[0], offset)
+        edges = self._l_edges - self._l_edges[0]
+        offset = np.mod(np.asarray(l) - self._l_edges[0] + ROUNDING, 360.0)
+        i_l = np.minimum(np.searchsorted(edges, offset, side="right") - 1, edges.size - 2)
+        i_l = np.where(offset <= edges[-1] + 2 * ROUNDING, i_l, -1)
         i_b = find_bins(self._b_edges, np.asarray(b))
         return np.where((i_l >= 0) & (i_b >= 0), i_l * self.sky_shape[1] + i_b, -1)
+
+    def random_directions(self, rays: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """A random direction within the column of each of the given rays; see `RayGrid.random_directions`."""
+        i_l, i_b = np.divmod(rays, self.sky_shape[1])
+        l_edges, sin_b_edges = np.deg2rad(self._l_edges), np.sin(np.deg2rad(self._b_edges))
+        l = l_edges[i_l] + rng.random(rays.size) * np.diff(l_edges)[i_l]
+        return l, np.arcsin(sin_b_edges[i_b] + rng.random(rays.size) * np.diff(sin_b_edges)[i_b])
 
     def description(self) -> dict:
         """Everything needed to build the grid again; see `RayGrid.description`."""

@@ -25,9 +25,9 @@ def fingerprint(model: DustModel, seed: int, options: SVIOptions) -> str:
     digest = hashlib.sha256()
     for tensor in (model.statistics.diagonal, model.statistics.coupling, model.statistics.weighted, model.prior.points):
         digest.update(tensor.contiguous().numpy().tobytes())
-    settings = {"seed": seed, "prior": model.prior.description()["hyperparameters"], **asdict(options)}
+    prior = {key: value for key, value in model.prior.description().items() if key != "jitter"}
+    settings = {"seed": seed, "prior": prior, "grid": model.grid.description(), "options": asdict(options)}
     digest.update(json.dumps(settings, sort_keys=True).encode())
-    digest.update(model.grid.edges.tobytes())
     return digest.hexdigest()[:16]
 
 

@@ -66,7 +66,7 @@ class WhitenedGaussian(TorchDistribution):
     def log_prob(self, value: torch.Tensor) -> torch.Tensor:
         """Log-density, shape of the leading axes."""
         whitened = ((value - self.mean_vector) @ self.rotation) / self.scale
-        noise = torch.linalg.solve_triangular(self.factor, whitened.mT, upper=False).mT
+        noise = torch.linalg.solve_triangular(self.factor, whitened.unsqueeze(-1), upper=False).squeeze(-1)
         return -0.5 * noise.square().sum(-1) - 0.5 * self.event_shape[0] * math.log(2 * math.pi) - self.log_volume()
 
     def log_volume(self) -> torch.Tensor:

@@ -130,6 +130,8 @@ def whiten(information: torch.Tensor, tempering: float, theta_size: int) -> Whit
     """
     precision = tempering * information + torch.eye(len(information), dtype=information.dtype)
     eigenvalues, rotation = torch.linalg.eigh(precision[theta_size:, theta_size:])
+    # The sign of an eigenvector is arbitrary; a fixed one keeps a seed's draws the same on every machine.
+    rotation = rotation * rotation.gather(0, rotation.abs().argmax(0, keepdim=True)).sign()
     scale = eigenvalues.clamp_min(1.0).rsqrt()  # the prior alone gives one; rounding may give a little less
     cross = precision[theta_size:, :theta_size]
     carried = rotation @ (scale.square()[:, None] * (rotation.mT @ cross))

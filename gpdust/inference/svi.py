@@ -146,6 +146,7 @@ class SVI:
         information = gauss_newton(self.model, prior, mean, theta, self.model.basis(prior, theta), with_theta=False)
         sharpest = float(torch.linalg.eigvalsh(information)[-1])
         tempering = min(1.0, WEAK / sharpest) if sharpest > 0 else 1.0
+        self._check_budget(tempering)
         return SVIState(
             mean=mean,
             theta=theta,
@@ -160,11 +161,22 @@ class SVI:
 
     def expected_steps(self, state: SVIState) -> int:
         """How many steps a fit usually takes, for a progress bar: what learning takes is not known beforehand."""
-        options = self.options
-        stages = max(0, math.ceil(-math.log(state.tempering) / math.log(options.temper_factor)))
         learning = 25 if self.model.prior.theta_size else 5
-        steps = stages * options.temper_steps + learning * options.learn_steps + options.polish_steps
-        return min(len(state.trace) + steps, options.max_steps)
+        return min(len(state.trace) + self._steps(state.tempering, learning), self.options.max_steps)
+
+    def _steps(self, tempering: float, learn_stages: int) -> int:
+        """Steps from a given weight of the likelihood to the end, with so many stages of learning."""
+        options = self.options
+        temper_stages = max(0, math.ceil(-math.log(tempering) / math.log(options.temper_factor)))
+        return temper_stages * options.temper_steps + learn_stages * options.learn_steps + options.polish_steps
+
+    def _check_budget(self, tempering: float) -> None:
+        """Raise where max_steps would end a fit before the stars have their full weight."""
+        least = self._steps(tempering, learn_stages=1)
+        if self.options.max_steps < least:
+            raise InferenceError(
+                f"max_steps = {self.options.max_steps} is too few: with these stars a fit takes at least {least} steps"
+            )
 
     def stage(self, state: SVIState, progress: Progress) -> SVIState:
         """Whiten at the present place, take the steps of one stage there, and decide what comes next."""

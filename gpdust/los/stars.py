@@ -77,7 +77,8 @@ def extinction_at(extinction: torch.Tensor, stars: StarPositions) -> torch.Tenso
     -----
     Dharmawardena et al. (2022), eq. 8, with the division by Δd_k that their public code leaves out.
     """
-    ray, cell = torch.from_numpy(stars.ray), torch.from_numpy(stars.cell)
+    ray = torch.from_numpy(stars.ray).to(extinction.device)
+    cell = torch.from_numpy(stars.cell).to(extinction.device)
     fraction = torch.from_numpy(stars.fraction).to(extinction)
     outer = extinction[..., ray, cell]
     inner = torch.where(cell > 0, extinction[..., ray, cell - 1], 0.0)

@@ -119,7 +119,7 @@ class Posterior:
         lengths = torch.from_numpy(grid.cell_lengths)
         for rays in ray_chunks(grid, max(count, self.prior.latent_size)):
             points = torch.from_numpy(grid.cell_points(rays)).reshape(-1, 3)
-            noise = residual_noise(rays, count, grid.n_cells, seed)
+            noise = residual_noise(range(rays.start, rays.stop), count, grid.n_cells, seed)
             density = self.density_at(points, latents, noise.flatten(1)).unflatten(-1, (-1, grid.n_cells))
             yield rays, density, integrate(density, lengths)
 

@@ -49,16 +49,16 @@ def query(posterior: Posterior, coordinates: SkyCoord, samples: int = 100, seed:
         raise PosteriorError("a query needs distances: SkyCoord(l=…, b=…, distance=…, frame='galactic')")
     l, b = as_array(galactic.l, DEGREE, "l").ravel(), as_array(galactic.b, DEGREE, "b").ravel()
     distance = as_array(galactic.distance, PARSEC, "distance").ravel()
-    cell = _cells_inside(posterior.grid, l, b, distance)
+    column, cell = _locate_inside(posterior.grid, l, b, distance)
     grid = RayGrid(l * DEGREE, b * DEGREE, posterior.grid.distance_edges)
     fraction = (distance - grid.edges[cell]) / grid.cell_lengths[cell]
     latents = posterior.draw_latents(samples, seed)
     lengths = torch.from_numpy(grid.cell_lengths)
-    density, extinction = [], []
+    density, extinction = [torch.empty(samples, 0)], [torch.empty(samples, 0)]
     for rays in ray_chunks(grid, max(samples, posterior.prior.latent_size)):
         places = torch.from_numpy(cartesian(grid.ray_l[rays], grid.ray_b[rays], distance[rays]))
         cells = torch.from_numpy(grid.cell_points(rays)).reshape(-1, 3)
-        noise = residual_noise(rays, samples, grid.n_cells, seed)
+        noise = residual_noise(column[rays], samples, grid.n_cells, seed)
         own_noise = noise[:, torch.arange(len(places)), torch.from_numpy(cell[rays])]
         density.append(posterior.density_at(places, latents, own_noise))
         along = posterior.density_at(cells, latents, noise.flatten(1)).unflatten(-1, (-1, grid.n_cells))
@@ -71,14 +71,14 @@ def query(posterior: Posterior, coordinates: SkyCoord, samples: int = 100, seed:
     )
 
 
-def _cells_inside(grid: RayGrid, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> np.ndarray:
-    """Cell of each place; an error says which places lie outside, and outside of what."""
-    cell = grid.locate_cells(distance)
-    outside = np.flatnonzero((cell < 0) | (grid.locate_rays(l, b) < 0))
+def _locate_inside(grid: RayGrid, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ray and cell of each place; an error says which places lie outside, and outside of what."""
+    column, cell = grid.locate_rays(l, b), grid.locate_cells(distance)
+    outside = np.flatnonzero((cell < 0) | (column < 0))
     if outside.size:
         first = outside[0]
         raise PosteriorError(
             f"{outside.size} of {l.size} places lie outside the region of this fit ({grid!r}); the first is number "
             f"{first}: l = {l[first]:.4f}°, b = {b[first]:.4f}°, d = {distance[first]:.2f} pc"
         )
-    return cell
+    return column, cell

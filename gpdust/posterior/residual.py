@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -10,13 +12,14 @@ from gpdust.grid import RayGrid
 CHUNK_BYTES = 128e6
 
 
-def residual_noise(rays: slice, count: int, n_cells: int, seed: int) -> torch.Tensor:
+def residual_noise(rays: Sequence[int], count: int, n_cells: int, seed: int) -> torch.Tensor:
     """Standard normal noise, shape (count, rays, cells), from a stream of each ray's own.
 
-    Earlier draws of a ray do not depend on how many follow, nor any ray on which others are drawn with it.
+    Earlier draws of a ray (an index on its grid) do not depend on how many follow, nor any ray on which others are
+    drawn with it.
     """
-    noise = np.empty((count, rays.stop - rays.start, n_cells))
-    for position, ray in enumerate(range(rays.start, rays.stop)):
+    noise = np.empty((count, len(rays), n_cells))
+    for position, ray in enumerate(rays):
         generator = np.random.Generator(np.random.Philox(key=np.array([seed, ray + 1], dtype=np.uint64)))
         noise[:, position] = generator.standard_normal((count, n_cells))
     return torch.from_numpy(noise)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import warnings
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gpytorch
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from gpdust.posterior.posterior import Posterior
 
 FORMAT = 1
+KERNEL_CHECKS = 8  # points at which a stored kernel is compared with the one in use
 TENSORS, RECORD = "posterior.safetensors", "posterior.json"
 
 
@@ -46,7 +49,7 @@ def write_posterior(posterior: Posterior, path: str | PathLike) -> Path:
     }
     record = {
         "format": FORMAT,
-        "prior": posterior.prior.description(),
+        "prior": _prior_record(posterior.prior),
         "grid": posterior.grid.description(),
         "report": asdict(posterior.report),
         "trace": posterior.trace.as_dict(),
@@ -73,23 +76,44 @@ def read_posterior(path: str | PathLike, kernel: gpytorch.kernels.Kernel | None 
     try:
         record = json.loads((path / RECORD).read_text(encoding="utf-8"))
         tensors = load_file(path / TENSORS)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise PosteriorError(f"{path} holds no posterior: {Path(error.filename or path).name} is missing") from None
     except (json.JSONDecodeError, SafetensorError, UnicodeDecodeError) as error:
         raise PosteriorError(f"the posterior in {path} is damaged: {error}") from None
-    if record.get("format") != FORMAT:
-        raise PosteriorError(
-            f"the posterior in {path} has format {record.get('format')}, this gpdust reads {FORMAT}; update gpdust"
-        )
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        found = record.get("format") if isinstance(record, dict) else "none"
+        raise PosteriorError(f"the posterior in {path} has format {found}, this gpdust reads {FORMAT}; update gpdust")
     try:
-        prior = InducingGP.from_description(record["prior"], tensors.pop("points"), kernel)
+        return _assemble(record, tensors, kernel)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise PosteriorError(f"the posterior in {path} is damaged: {type(error).__name__}: {error}") from None
     except ValueError as error:
         raise PosteriorError(f"the posterior in {path} can't be read: {error}") from None
+
+
+def _assemble(record: dict, tensors: dict[str, torch.Tensor], kernel: gpytorch.kernels.Kernel | None) -> dict:
+    """The arguments of a `Posterior`, from what was read."""
     return {
-        "prior": prior,
-        **tensors,
+        "prior": InducingGP.from_description(record["prior"], tensors["points"], kernel),
+        **{name: tensors[name] for name in ("mean", "scale", "theta", "theta_covariance")},
         "grid": grid_from_description(record["grid"]),
         "report": StoppingReport(**record["report"]),
         "trace": Trace.from_dict(record["trace"]),
         "meta": record["meta"],
     }
+
+
+def _prior_record(prior: InducingGP) -> dict:
+    """Description of a prior; where its kernel would not come back the same, only the user can give it again."""
+    description = prior.description()
+    points = prior.points[:KERNEL_CHECKS]
+    try:
+        again = InducingGP.from_description(description, prior.points)
+        same = torch.allclose(again.at(points).matrix, prior.at(points).matrix, rtol=1e-9, atol=1e-12)
+    except (ValueError, TypeError, RuntimeError):
+        same = False
+    if not same:
+        message = f"the kernel ({prior.kernel_name}) can't be stored; give it again: Posterior.load(path, kernel=…)"
+        warnings.warn(message, UserWarning, stacklevel=4)
+        description["kernel"] = None
+    return description

@@ -75,7 +75,9 @@ class Hyperparameters(tuple[Hyperparameter, ...]):
         """Physical values of all hyperparameters; without θ, or for those not learned, the centres."""
         entries = iter(theta.unbind() if theta is not None else torch.zeros(self.size, dtype=torch.float64))
         return [
-            parameter.physical(next(entries)) if parameter.learned else torch.tensor(parameter.centre).double()
+            parameter.physical(next(entries))
+            if parameter.learned
+            else torch.tensor(parameter.centre, dtype=torch.float64)
             for parameter in self
         ]
 

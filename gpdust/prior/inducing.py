@@ -183,6 +183,9 @@ class InducingGP:
 
     def _whitening(self, kernel_values: list[torch.Tensor]) -> torch.Tensor:
         covariance = self._kernel(kernel_values, self.points, self.points)
+        # A distance of zero has no derivative, and GPyTorch's guess at one spoils the gradient: the diagonal apart.
+        variance = self._kernel(kernel_values, self.points, None)
+        covariance = covariance - covariance.diagonal().diag() + variance.diag()
         factor, self.jitter = cholesky_with_jitter(covariance)
         return factor
 
@@ -202,6 +205,10 @@ class InducingGP:
         cls, description: dict, points: torch.Tensor, kernel: gpytorch.kernels.Kernel | None = None
     ) -> InducingGP:
         """Build the prior again from what `description` returned; see `kernel_from_description` for `kernel`."""
+        if kernel is None and description["kernel"] is None:
+            raise ValueError(
+                f"its kernel ({description['kernel_name']}) could not be stored; give it: load(path, kernel=…)"
+            )
         kernel = kernel or kernel_from_description(description["kernel"])
         prior = cls(kernel, placement=description["placement"], learn_inducing=description["learn_inducing"])
         prior.kernel_name = description["kernel_name"]

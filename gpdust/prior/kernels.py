@@ -74,7 +74,7 @@ class KernelFunction(torch.nn.Module):
         listed = []
         for full_name, raw, constraint in self._parameters_and_constraints:
             values = (raw if constraint is None else constraint.transform(raw)).detach().flatten().tolist()
-            part = "_" + str(int(match[1]) + 1) if (match := re.search(r"kernels\.(\d+)\.", full_name)) else ""
+            part = "".join(f"_{int(number) + 1}" for number in re.findall(r"kernels\.(\d+)\.", full_name))
             part = part if several_scales or "lengthscale" in full_name else ""
             for axis, value in zip(_axis_names(len(values)), values, strict=True):
                 name, unit, value = _physical_name(full_name, value)
@@ -144,9 +144,11 @@ def describe_kernel(kernel: Kernel) -> dict:
     parts = list(getattr(kernel, "kernels", [])) or ([kernel.base_kernel] if hasattr(kernel, "base_kernel") else [])
     description: dict = {"class": type(kernel).__name__, "parts": [describe_kernel(part) for part in parts]}
     if not parts:
-        description["ard_num_dims"] = kernel.ard_num_dims
-        if isinstance(kernel, MaternKernel):
-            description["nu"] = kernel.nu
+        description["options"] = {
+            name: getattr(kernel, name) for name in ("ard_num_dims", "nu", "q") if hasattr(kernel, name)
+        }
+    if kernel.active_dims is not None:
+        description.setdefault("options", {})["active_dims"] = kernel.active_dims.tolist()
     return description
 
 
@@ -163,5 +165,4 @@ def kernel_from_description(description: dict) -> Kernel:
     if not (isinstance(kernel_class, type) and issubclass(kernel_class, Kernel)):
         raise ValueError(f"the kernel class {name!r} is not one of GPyTorch's; give the kernel itself to load it")
     parts = [kernel_from_description(part) for part in description["parts"]]
-    options = {key: description[key] for key in ("ard_num_dims", "nu") if key in description}
-    return kernel_class(*parts, **options).double()
+    return kernel_class(*parts, **description.get("options", {})).double()

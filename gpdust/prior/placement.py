@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.cluster.vq import kmeans2
+from scipy.spatial import cKDTree
 
 from gpdust.grid import RayGrid
 from gpdust.grid.coordinates import cartesian
-from gpdust.units import DEGREE, as_array
 
 CANDIDATES_PER_POINT = 20
 MIN_CANDIDATES = 2000
@@ -47,18 +47,11 @@ class SampledVolume:
         return self._points_in(rng.choice(weight.size, count, p=weight / weight.sum()), rng)
 
     def _points_in(self, cells: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """One random point in each of the given cells: uniform in d³, spread over the ray's solid angle."""
+        """One random point in each of the given cells, uniform in space."""
         ray, cell = np.divmod(cells, self.grid.n_cells)
         near, far = self.grid.edges[cell], self.grid.edges[cell + 1]
         distance = np.cbrt(near**3 + rng.random(cells.size) * (far**3 - near**3))
-        # A ray knows its solid angle but not its outline; a square of that size is near enough for a candidate.
-        side = np.sqrt(as_array(self.grid.solid_angle, DEGREE**2, "solid angle"))[ray]
-        side = np.deg2rad(side)
-        b = self.grid.ray_b[ray] + (rng.random(cells.size) - 0.5) * side
-        l = self.grid.ray_l[ray] + (rng.random(cells.size) - 0.5) * side / np.maximum(
-            np.cos(self.grid.ray_b[ray]), 0.05
-        )
-        return cartesian(l, np.clip(b, -np.pi / 2, np.pi / 2), distance)
+        return cartesian(*self.grid.random_directions(ray, rng), distance)
 
 
 def place_kmeans(volume: SampledVolume, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -90,14 +83,13 @@ def place_lattice(volume: SampledVolume, count: int, rng: np.random.Generator) -
     candidates = volume.draw(max(CANDIDATES_PER_POINT * count, MIN_CANDIDATES), rng)
     low, high = candidates.min(0), candidates.max(0)
     total = float(np.where(volume.cells, volume.grid.cell_volumes, 0.0).sum())
-    best = candidates[:count]
     spacing = (2 * total / count) ** (1 / 3)  # two points in each cube of a body-centred lattice
-    for factor in np.geomspace(0.8, 1.25, 19):
-        lattice = _body_centred(low, high, spacing * factor)
-        points = _near_candidates(lattice, candidates, spacing * factor)
-        if abs(len(points) - count) < abs(len(best) - count) or best is candidates[:count]:
-            best = points
-    return best
+    lattices = [
+        _near_candidates(_body_centred(low, high, spacing * factor), candidates, spacing * factor)
+        for factor in np.geomspace(0.6, 1.6, 41)
+    ]
+    best = min(lattices, key=lambda points: abs(len(points) - count))
+    return best if len(best) else candidates[:count]
 
 
 def _body_centred(low: np.ndarray, high: np.ndarray, spacing: float) -> np.ndarray:
@@ -107,8 +99,6 @@ def _body_centred(low: np.ndarray, high: np.ndarray, spacing: float) -> np.ndarr
 
 
 def _near_candidates(points: np.ndarray, candidates: np.ndarray, spacing: float) -> np.ndarray:
-    from scipy.spatial import cKDTree
-
     distance, _ = cKDTree(candidates).query(points)
     return points[distance < spacing / 2]
 
