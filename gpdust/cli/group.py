@@ -25,7 +25,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as stop:
-            click.echo(f"\n{stop or 'interrupted'}", err=True)
+            click.echo(f"\n{str(stop) or 'interrupted'}", err=True)
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:  # of `gpdust query … | head`: click ends quietly
             raise

@@ -49,7 +49,7 @@ class SVIOptions:
     learning_rate : float
         Of the mean, in posterior standard deviations: the longest step, and the share of the way for short ones.
     covariance_rate : float
-        Of the factor T, likewise.
+        Of the factor T, at most; 1 / M where that is less, since the noise of its M² entries adds up.
     theta_reach : float
         First trust radius of the hyperparameters, in posterior standard deviations; it grows where steps gain and
         shrinks where they lose.
@@ -67,13 +67,13 @@ class SVIOptions:
 
     particles: int = 32
     learning_rate: float = 0.4
-    covariance_rate: float = 0.001
+    covariance_rate: float = 0.005
     theta_reach: float = 4.0
     inducing_rate: float = 0.02
     temper_factor: float = math.e
     temper_steps: int = 20
     learn_steps: int = 15
-    polish_steps: int = 150
+    polish_steps: int = 300
     max_steps: int = 4000
     tolerance: float = 1.0
 
@@ -229,7 +229,7 @@ class SVI:
         factor = torch.eye(len(state.mean), dtype=torch.float64, requires_grad=polish)
         groups = [{"params": [eta], "lr": options.learning_rate}]
         if polish:
-            groups.append({"params": [factor], "lr": options.covariance_rate})
+            groups.append({"params": [factor], "lr": min(options.covariance_rate, 1 / len(eta))})
         # In these coordinates curvature is one: with ε at one, a small gradient gives that share of a Newton step, and
         # a large one a step of the learning rate. Nothing decays: the prior does what weight decay would imitate.
         optimizer = torch.optim.AdamW(groups, betas=(0.7, 0.95), eps=1.0, weight_decay=0.0)
