@@ -67,7 +67,7 @@ class SVIOptions:
 
     particles: int = 32
     learning_rate: float = 0.4
-    covariance_rate: float = 0.005
+    covariance_rate: float = 0.002
     theta_reach: float = 4.0
     inducing_rate: float = 0.02
     temper_factor: float = math.e
