@@ -46,9 +46,11 @@ def run(config: Config, folder: FitFolder, fresh: bool, talk: Talk) -> Run:
         stars = build.read_stars(config)
     talk.say(stars.summary())
     with watch.stage("model"):
-        model = DustModel(stars, grid, prior, config.fit.seed)
+        model = DustModel(stars, grid, prior, config.fit.seed, config.likelihood.extra_scatter)
     _require_stars(model, stars)
     talk.say(f"\n{model.stars_used}; {grid!r}; {model.prior}")
+    for note in model.notes:
+        talk.say(f"note: {note}")
     mark = fingerprint(model, config.fit.seed, SVIOptions(**build.engine_options(config)))
     if before:
         folder.refuse_other_stars(before, mark)
@@ -62,6 +64,7 @@ def run(config: Config, folder: FitFolder, fresh: bool, talk: Talk) -> Run:
         "seed": config.fit.seed,
         "config": config.as_dict(),
         "stars": star_record(stars, model.stars_used),
+        "notes": model.notes,
         **posterior_record(posterior),
     }
     _write_record(record, folder, watch, talk)

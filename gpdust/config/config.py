@@ -17,6 +17,7 @@ from gpdust.config.sections import (
     CatalogueSection,
     FitSection,
     GridSection,
+    LikelihoodSection,
     MapsSection,
     PriorSection,
     RegionSection,
@@ -31,7 +32,7 @@ class Config:
 
     Attributes
     ----------
-    catalogue, region, grid, prior, fit, maps : section
+    catalogue, region, grid, prior, likelihood, fit, maps : section
         The sections of the file, with defaults filled in and units attached.
 
     Examples
@@ -49,6 +50,7 @@ class Config:
     region: RegionSection
     grid: GridSection
     prior: PriorSection
+    likelihood: LikelihoodSection
     fit: FitSection
     maps: MapsSection
 

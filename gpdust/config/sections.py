@@ -91,6 +91,13 @@ class PriorSection:
 
 
 @dataclass(frozen=True, eq=False)
+class LikelihoodSection:
+    """[likelihood]: how stars scatter about the map; see `DustModel`."""
+
+    extra_scatter: u.Quantity = key(kinds.number(MAGNITUDE, at_least=0), 0.0)
+
+
+@dataclass(frozen=True, eq=False)
 class FitSection:
     """[fit]: the engine and its settings; see `SVIOptions`."""
 
