@@ -57,7 +57,7 @@ def main() -> None:
 
     prior = gpdust.InducingGP(inducing=arguments.inducing, learn=False, mean_density=1.6e-3 * u.mag / u.pc)
     volume = gpdust.DustModel(stars, grid, prior).prior  # the same inducing points for all
-    options = SVIOptions(temper_steps=20, temper_factor=1.01)  # so small that tempering never ends
+    options = SVIOptions(temper_steps=20, temper_factor=1.01, max_steps=10**6)  # tempering goes on while we measure
     engines = {count: SVI(gpdust.DustModel(stars[:count], grid, volume), options) for count in counts}
     states = {count: engine.init(arguments.seed) for count, engine in engines.items()}
     for _ in range(arguments.rounds):

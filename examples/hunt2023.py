@@ -3,7 +3,8 @@
 A fifth of the clusters is held out and predicted. Clusters scatter about any smooth map by more than their errors. That
 scatter is estimated on a part of the training set, as what the 68 % intervals must be widened by to hold 68 % of it:
 about the mean map for the fit, where it is added in quadrature to the errors, and beyond the spread of the map's draws
-for predictions. The map is compared with the best one of constant density, A = ρ d.
+for predictions. The hyperparameters are learned on that part too, and then kept. The map is compared with the best one
+of constant density, A = ρ d.
 """
 
 import argparse
@@ -22,7 +23,10 @@ REGION = gpdust.Region((0, 360) * u.deg, (-12, 12) * u.deg, (100, 3000) * u.pc, 
 FIRST_SCATTER = 0.6 * u.mag
 
 
-def fit_map(stars, scatter, cells, inducing, seed):
+START = {"length_scale": (250, 250, 80) * u.pc, "amplitude": 0.5, "mean_density": 5e-4 * u.mag / u.pc}
+
+
+def fit_map(stars, scatter, cells, inducing, seed, **prior):
     """Fit the density, with a scatter in quadrature to the errors of the catalogue."""
     noisy = gpdust.StarCatalogue(
         l=stars.l,
@@ -34,14 +38,19 @@ def fit_map(stars, scatter, cells, inducing, seed):
         quantity=stars.quantity,
         reference=stars.reference,
     )
-    prior = gpdust.InducingGP(
-        kernel="matern32",
-        inducing=inducing,
-        length_scale=(250, 250, 80) * u.pc,
-        amplitude=0.5,
-        mean_density=5e-4 * u.mag / u.pc,
-    )
+    prior = gpdust.InducingGP(kernel="matern32", inducing=inducing, **prior)
     return gpdust.fit(gpdust.DustModel(noisy, REGION.grid(cells), prior), seed=seed)
+
+
+def learned(posterior):
+    """What a fit has learned of the prior, to be kept in later ones."""
+    found = posterior.hyperparameters
+    return {
+        "length_scale": [found[f"length_scale_{axis}"] for axis in "xyz"] * u.pc,
+        "amplitude": found["amplitude"],
+        "mean_density": 10 ** found["mean_log_density"] * u.mag / u.pc,
+        "learn": False,
+    }
 
 
 def measurements(predicted, stars, scatter, seed):
@@ -86,17 +95,17 @@ def main():
     print(stars.summary())
     train, held_out = stars.split(0.2, seed=seed)
     inner, validation = train.split(0.2, seed=seed + 1)
-    scatter = FIRST_SCATTER
-    for _ in range(2):
-        predicted = fit_map(inner, scatter, *size, seed).predict(validation, samples=200)
-        scatter = calibrated_scatter(
-            np.broadcast_to(predicted.mean, (200, len(validation)), subok=True), validation, seed
-        )
+    posterior = fit_map(inner, FIRST_SCATTER, *size, seed, **START)
+    print(posterior.report, posterior.hyperparameter_table(), sep="\n")
+    prior = learned(posterior)
+    mean = posterior.predict(validation, samples=200).mean
+    scatter = calibrated_scatter(np.broadcast_to(mean, (200, *mean.shape), subok=True), validation, seed)
+    predicted = fit_map(inner, scatter, *size, seed, **prior).predict(validation, samples=200)
     intrinsic = calibrated_scatter(predicted.samples, validation, seed)
     print(f"scatter about the mean map {scatter:.2f}, beyond its draws {intrinsic:.2f}")
 
-    posterior = fit_map(train, scatter, *size, seed)
-    print(posterior.report, posterior.hyperparameter_table(), sep="\n")
+    posterior = fit_map(train, scatter, *size, seed, **prior)
+    print(posterior.report)
     predicted = posterior.predict(held_out, samples=400)
     measured = measurements(predicted.samples, held_out, intrinsic, seed)
 

@@ -1,7 +1,8 @@
 """The dust of Orion from a mock survey, or from your own stars: python examples/orion.py --out orion.
 
-The mock survey puts Orion A and B, λ Orionis and its filament at their known distances, and measures stars as well as
-the catalogue of Fouesneau et al. (2022) does. With real stars: --catalogue stars.fits --preset fouesneau2022.
+The mock survey puts Orion A (395 pc, its tail 70 pc behind) and Orion B (400 and 425 pc) where they are known to be, and
+measures stars as well as the catalogue of Fouesneau et al. (2022) does. With real stars: --catalogue stars.fits --preset
+fouesneau2022.
 """
 
 import argparse
@@ -25,19 +26,21 @@ arguments = parser.parse_args()
 mpl.use("agg")
 arguments.out.mkdir(parents=True, exist_ok=True)
 n_stars, inducing, cells, map_cells = (
-    (5_000, 150, (14, 10, 20), (38, 22, 50)) if arguments.quick else (60_000, 600, (28, 18, 30), (76, 48, 100))
+    (5_000, 150, (9, 8, 10), (36, 32, 30)) if arguments.quick else (120_000, 900, (22, 18, 28), (90, 80, 75))
 )
 
 orion = MOCK_REGIONS["orion"]
-region = orion.region
+region = gpdust.Region(
+    (200, 218) * u.deg, (-25, -9) * u.deg, (330, 480) * u.pc, foreground_cells=3, background=20 * u.pc
+)
 if arguments.catalogue:
     try:
         stars = gpdust.StarCatalogue.read(arguments.catalogue, preset=arguments.preset)
-        stars = stars.select(l=region.l, b=region.b)
     except (gpdust.GpdustError, OSError) as error:
         raise SystemExit(f"can't read {arguments.catalogue}: {error}") from None
 else:
     stars = orion.survey(n_stars, arguments.seed).catalogue
+stars = stars.select(l=region.l, b=region.b)
 print(stars.summary())
 
 prior = gpdust.InducingGP(
@@ -50,7 +53,7 @@ print(posterior.report, posterior.hyperparameter_table(), sep="\n")
 maps = posterior.percentiles([16, 50, 84], region.grid(shape=map_cells, b_spacing="uniform"))
 maps.write(arguments.out / "maps.fits")
 posterior.save(arguments.out / "posterior")
-distances = [285, 375, 395, 405, 425, 445] * u.pc
+distances = [375, 395, 410, 425, 440, 460] * u.pc
 save_figure(maps.plot_slices(distances), arguments.out / "slices.png")
 save_figure(plot_uncertainty(maps, distances), arguments.out / "uncertainty.png")
 save_figure(maps.plot_extinction(), arguments.out / "extinction.png")

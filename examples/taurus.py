@@ -34,11 +34,11 @@ region = taurus.region
 if arguments.catalogue:
     try:
         stars = gpdust.StarCatalogue.read(arguments.catalogue, preset=arguments.preset)
-        stars = stars.select(l=region.l, b=region.b)
     except (gpdust.GpdustError, OSError) as error:
         raise SystemExit(f"can't read {arguments.catalogue}: {error}") from None
 else:
     stars = taurus.survey(n_stars, arguments.seed).catalogue
+stars = stars.select(l=region.l, b=region.b)
 print(stars.summary())
 
 prior = gpdust.InducingGP(

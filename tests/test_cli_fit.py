@@ -28,7 +28,7 @@ length_scale = 50
 mean_density = 1e-3
 [fit]
 particles = 4
-max_steps = 50
+max_steps = 450
 [maps]
 shape = [5, 6, 8]
 samples = 20
@@ -197,6 +197,14 @@ def test_interruption_exits_with_130_and_says_how_to_go_on(tmp_path, monkeypatch
     assert result.exit_code == 130
     assert "the same command goes on from" in result.stderr
     assert "checkpoint.safetensors" in result.stderr
+
+    def stop_early(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "fit", stop_early)
+    result = gpdust("fit", tmp_path / "fit.toml", "--out", tmp_path / "out")
+    assert result.exit_code == 130
+    assert result.stderr.endswith("\ninterrupted\n")
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--l", "l", multiple=True, required=True, callback=numbers, help="Galactic longitude, deg.")
-@click.option("--b", "b", multiple=True, required=True, callback=numbers, help="Galactic latitude, deg.")
-@click.option("--d", "d", multiple=True, required=True, callback=numbers, help="Distance, pc.")
+@click.option("--l", "l", multiple=True, required=True, callback=numbers, metavar="DEG", help="Galactic longitude.")
+@click.option("--b", "b", multiple=True, required=True, callback=numbers, metavar="DEG", help="Galactic latitude.")
+@click.option("--d", "d", multiple=True, required=True, callback=numbers, metavar="PC", help="Distance.")
 @click.option("--samples", type=click.IntRange(2), default=1000, show_default=True, help="Draws from the posterior.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same draws.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")

@@ -41,6 +41,8 @@ class StoppingRule:
         """Whether a stage's ELBO lies significantly below the last one's."""
         if not self.means:
             return False
+        if not np.isfinite(elbos).all():
+            return True
         mean, error = _mean_and_error(elbos)
         return mean < self.means[-1] - max(self.tolerance, deviations * math.hypot(error, self.errors[-1]))
 

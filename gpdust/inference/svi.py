@@ -35,6 +35,7 @@ from gpdust.prior import InducingGP, LinearMap
 WEAK = 10.0  # a start is tempered until the sharpest direction is this many times sharper than the prior
 CLIP = 1e6  # largest norm of a gradient in whitened units: only a runaway draw has more
 METRIC_DRAWS = 16  # over which the final metric is averaged
+SHORTEST_REACH = 1e-3  # posterior standard deviations
 SETBACK = 3.0  # a loss of so many standard errors rejects a step of the hyperparameters
 
 
@@ -193,11 +194,16 @@ class SVI:
 
     def _learn(self, state: SVIState, progress: Progress) -> SVIState:
         """Move the hyperparameters, let v follow, and keep the move unless the ELBO has lost by it."""
-        moved = self._move_prior(state) if state.rule.means else state
-        moved, elbos = self._follow(moved, self.options.learn_steps, progress)
+        try:
+            moved = self._move_prior(state) if state.rule.means else state
+            moved, elbos = self._follow(moved, self.options.learn_steps, progress)
+        except InferenceError:  # moved to where no density can be had: a loss like any other, unless nothing moved
+            if not state.rule.means or state.reach < SHORTEST_REACH:
+                raise
+            elbos = [-math.inf, -math.inf]
         elbos = elbos[len(elbos) // 2 :]
         if state.rule.would_lose(elbos, SETBACK):
-            state = replace(state, reach=state.reach / 3, generator=moved.generator)
+            state = replace(state, reach=state.reach / 3)
             state.rule.see_again()
         else:
             state = replace(moved, reach=min(1.5 * state.reach, 10 * self.options.theta_reach))
