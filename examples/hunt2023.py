@@ -2,7 +2,7 @@
 
 A fifth of the clusters is held out and predicted. Clusters scatter about any smooth map by more than their errors. That
 scatter is estimated on a part of the training set, as what the 68 % intervals must be widened by to hold 68 % of it:
-about the mean map for the fit, where it is added in quadrature to the errors, and beyond the spread of the map's draws
+about the median map for the fit, where it is added in quadrature to the errors, and beyond the spread of the map's draws
 for predictions. The hyperparameters are learned on that part too, and then kept. The map is compared with the best one
 of constant density, A = ρ d.
 """
@@ -98,11 +98,11 @@ def main():
     posterior = fit_map(inner, FIRST_SCATTER, *size, seed, **START)
     print(posterior.report, posterior.hyperparameter_table(), sep="\n")
     prior = learned(posterior)
-    mean = posterior.predict(validation, samples=200).mean
-    scatter = calibrated_scatter(np.broadcast_to(mean, (200, *mean.shape), subok=True), validation, seed)
+    median = posterior.predict(validation, samples=200).median
+    scatter = calibrated_scatter(np.broadcast_to(median, (200, *median.shape), subok=True), validation, seed)
     predicted = fit_map(inner, scatter, *size, seed, **prior).predict(validation, samples=200)
     intrinsic = calibrated_scatter(predicted.samples, validation, seed)
-    print(f"scatter about the mean map {scatter:.2f}, beyond its draws {intrinsic:.2f}")
+    print(f"scatter about the median map {scatter:.2f}, beyond its draws {intrinsic:.2f}")
 
     posterior = fit_map(train, scatter, *size, seed, **prior)
     print(posterior.report)
@@ -112,7 +112,7 @@ def main():
     weight, d = train.extinction_error**-2, train.distance
     weighted = (weight * d * train.extinction).sum() / (weight * d**2).sum()
     plain = (d * train.extinction).sum() / (d**2).sum()
-    error = rms(predicted.mean - held_out.extinction)
+    error = rms(predicted.median - held_out.extinction)
     constant = {
         name: rms(density * held_out.distance - held_out.extinction)
         for name, density in (("weighted", weighted), ("plain", plain))
@@ -134,7 +134,7 @@ def main():
     axes.set(xlabel="observed $A_V$ / mag", ylabel="predicted $A_V$ / mag (68 % interval)")
     axes.set_title(f"{len(held_out)} clusters held out")
     save_figure(figure, arguments.out / "predicted.png")
-    save_figure(plot_residuals(predicted.mean, held_out.extinction), arguments.out / "residuals.png")
+    save_figure(plot_residuals(predicted.median, held_out.extinction), arguments.out / "residuals.png")
     maps = posterior.percentiles([16, 50, 84], REGION.grid((180, 12, 60), b_spacing="uniform"))
     maps.write(arguments.out / "maps.fits")
     save_figure(plot_top_down(maps), arguments.out / "top_down.png")

@@ -1,8 +1,8 @@
 """The dust of Orion from a mock survey, or from your own stars: python examples/orion.py --out orion.
 
-The mock survey puts Orion A (395 pc, its tail 70 pc behind) and Orion B (400 and 425 pc) where they are known to be, and
-measures stars as well as the catalogue of Fouesneau et al. (2022) does. With real stars: --catalogue stars.fits --preset
-fouesneau2022.
+The mock survey puts Orion A (395 pc, its tail 70 pc behind) and Orion B (400 and 425 pc) where they are known to be,
+and measures stars as well as the catalogue of Fouesneau et al. (2022) does. With real stars:
+--catalogue stars.fits --preset fouesneau2022.
 """
 
 import argparse

@@ -78,8 +78,11 @@ def fit(
             f"unknown option(s) {', '.join(unknown)} for engine {engine!r}; there are {known}"
         ) from None
     svi = SVI(model, settings)
-    state = _run(svi, model, seed, progress, Path(checkpoint) if checkpoint else None)
-    return _posterior(svi, model, state, seed)
+    checkpoint = Path(checkpoint) if checkpoint else None
+    posterior = _posterior(svi, model, _run(svi, model, seed, progress, checkpoint), seed)
+    if checkpoint:
+        checkpoint.unlink(missing_ok=True)  # not before there is a posterior
+    return posterior
 
 
 def _run(svi: SVI, model: DustModel, seed: int, shown: bool, checkpoint: Path | None) -> SVIState:
@@ -100,8 +103,6 @@ def _run(svi: SVI, model: DustModel, seed: int, shown: bool, checkpoint: Path | 
         raise FitInterrupted(str(checkpoint)) from None
     finally:
         bar.end()
-    if checkpoint:
-        checkpoint.unlink(missing_ok=True)
     return state
 
 

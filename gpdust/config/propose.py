@@ -94,6 +94,7 @@ def propose(
             "amplitude": 0.3,
             "mean_density": mean_density(inside),
         },
+        "likelihood": {"extra_scatter": 0.0},
         "fit": {"engine": "svi", "seed": 0},
         "maps": {"shape": list(map_shape), "percentiles": [16, 50, 84], "samples": 100},
     }

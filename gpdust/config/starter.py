@@ -35,6 +35,7 @@ NOTES = {
     "prior.length_scale": "pc: one number, or three (x, y, z); where the fit starts",
     "prior.amplitude": "dex, of log10 density; where the fit starts",
     "prior.mean_density": "mag / pc; where the fit starts",
+    "likelihood.extra_scatter": "mag, added in quadrature to every error, where stars scatter more than it says",
     "fit.seed": "same seed, same map",
     "maps.samples": "posterior draws behind the percentiles",
 }

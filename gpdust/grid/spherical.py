@@ -65,6 +65,10 @@ class SphericalGrid(RayGrid):
             background,
         )
 
+    def __repr__(self) -> str:
+        (west, east), (south, north) = self._l_edges[[0, -1]], self._b_edges[[0, -1]]
+        return f"{super().__repr__()[:-1]}, l {west:g}–{east:g}°, b {south:g}–{north:g}°)"
+
     @property
     def l_edges(self) -> u.Quantity:
         """Longitude edges as given, deg, shape (n_l + 1,)."""
