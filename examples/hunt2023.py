@@ -2,8 +2,8 @@
 
 A fifth of the clusters is held out and predicted. Clusters scatter about any smooth map by more than their errors. That
 scatter is estimated on a part of the training set, as what the 68 % intervals must be widened by to hold 68 % of it:
-about the median map for the fit, where it is added in quadrature to the errors, and beyond the spread of the map's draws
-for predictions. The hyperparameters are learned on that part too, and then kept. The map is compared with the best one
+about the median map for the fit, where it is added in quadrature to the errors, and beyond the spread of the map's
+draws for predictions. The prior is learned without that part too, and then kept. The map is compared with the best one
 of constant density, A = ρ d.
 """
 
@@ -26,7 +26,7 @@ FIRST_SCATTER = 0.6 * u.mag
 START = {"length_scale": (250, 250, 80) * u.pc, "amplitude": 0.5, "mean_density": 5e-4 * u.mag / u.pc}
 
 
-def fit_map(stars, scatter, cells, inducing, seed, **prior):
+def fit_map(stars, scatter, cells, seed, **prior):
     """Fit the density, with a scatter in quadrature to the errors of the catalogue."""
     noisy = gpdust.StarCatalogue(
         l=stars.l,
@@ -38,14 +38,15 @@ def fit_map(stars, scatter, cells, inducing, seed, **prior):
         quantity=stars.quantity,
         reference=stars.reference,
     )
-    prior = gpdust.InducingGP(kernel="matern32", inducing=inducing, **prior)
+    prior = gpdust.InducingGP(kernel="matern32", **prior)
     return gpdust.fit(gpdust.DustModel(noisy, REGION.grid(cells), prior), seed=seed)
 
 
 def learned(posterior):
-    """What a fit has learned of the prior, to be kept in later ones."""
+    """The prior that a fit has learned, to be kept in later ones."""
     found = posterior.hyperparameters
     return {
+        "inducing": posterior.prior.points.numpy() * u.pc,
         "length_scale": [found[f"length_scale_{axis}"] for axis in "xyz"] * u.pc,
         "amplitude": found["amplitude"],
         "mean_density": 10 ** found["mean_log_density"] * u.mag / u.pc,
@@ -88,23 +89,23 @@ def main():
     mpl.use("agg")
     arguments.out.mkdir(parents=True, exist_ok=True)
     started, seed = time.monotonic(), arguments.seed
-    size = ((18, 4, 8), 60) if arguments.quick else ((72, 12, 30), 500)
+    cells, inducing = ((24, 6, 10), 100) if arguments.quick else ((72, 12, 30), 500)
 
     stars = gpdust.StarCatalogue.read(arguments.catalogue, preset="hunt2023")
     stars = stars.select(b=REGION.b, distance=REGION.distance)
     print(stars.summary())
     train, held_out = stars.split(0.2, seed=seed)
     inner, validation = train.split(0.2, seed=seed + 1)
-    posterior = fit_map(inner, FIRST_SCATTER, *size, seed, **START)
+    posterior = fit_map(inner, FIRST_SCATTER, cells, seed, inducing=inducing, **START)
     print(posterior.report, posterior.hyperparameter_table(), sep="\n")
     prior = learned(posterior)
     median = posterior.predict(validation, samples=200).median
     scatter = calibrated_scatter(np.broadcast_to(median, (200, *median.shape), subok=True), validation, seed)
-    predicted = fit_map(inner, scatter, *size, seed, **prior).predict(validation, samples=200)
+    predicted = fit_map(inner, scatter, cells, seed, **prior).predict(validation, samples=200)
     intrinsic = calibrated_scatter(predicted.samples, validation, seed)
     print(f"scatter about the median map {scatter:.2f}, beyond its draws {intrinsic:.2f}")
 
-    posterior = fit_map(train, scatter, *size, seed, **prior)
+    posterior = fit_map(train, scatter, cells, seed, **prior)
     print(posterior.report)
     predicted = posterior.predict(held_out, samples=400)
     measured = measurements(predicted.samples, held_out, intrinsic, seed)

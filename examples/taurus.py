@@ -26,11 +26,13 @@ arguments = parser.parse_args()
 mpl.use("agg")
 arguments.out.mkdir(parents=True, exist_ok=True)
 n_stars, inducing, cells, map_cells = (
-    (5_000, 150, (12, 8, 21), (36, 24, 42)) if arguments.quick else (60_000, 600, (26, 18, 28), (90, 60, 85))
+    (5_000, 150, (10, 7, 17), (28, 20, 34)) if arguments.quick else (150_000, 800, (20, 14, 34), (84, 60, 85))
 )
 
 taurus = MOCK_REGIONS["taurus"]
-region = taurus.region
+region = gpdust.Region(
+    (163, 177) * u.deg, (-21, -11) * u.deg, (90, 260) * u.pc, foreground_cells=2, background=5 * u.pc
+)
 if arguments.catalogue:
     try:
         stars = gpdust.StarCatalogue.read(arguments.catalogue, preset=arguments.preset)
@@ -54,7 +56,7 @@ print(posterior.report, posterior.hyperparameter_table(), sep="\n")
 maps = posterior.percentiles([16, 50, 84], region.grid(shape=map_cells, b_spacing="uniform"))
 maps.write(arguments.out / "maps.fits")
 posterior.save(arguments.out / "posterior")
-distances = [130, 165, 195, 208, 225, 240] * u.pc
+distances = [125, 140, 165, 195, 208, 240] * u.pc
 save_figure(maps.plot_slices(distances), arguments.out / "slices.png")
 save_figure(plot_uncertainty(maps, distances), arguments.out / "uncertainty.png")
 save_figure(maps.plot_extinction(), arguments.out / "extinction.png")

@@ -118,7 +118,7 @@ def density_scores(
 
 
 def relative_error(estimate: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """|estimate − truth| / truth, of arrays of one shape."""
+    """Relative error of arrays of one shape: the modulus of (estimate − truth) / truth."""
     return np.abs(estimate - truth) / truth
 
 
