@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import astropy.units as u
-import torch
 
 import gpdust
 from gpdust.posterior import PercentileMaps
@@ -22,6 +21,8 @@ KIB = 1 if sys.platform == "darwin" else 1024  # what ru_maxrss counts in
 
 def machine() -> str:
     """One line about where the numbers come from."""
+    import torch  # not before gpdust, which tells threads to wait without spinning
+
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return (
         f"{cores} cores ({platform.machine()}, {platform.system()}), {torch.get_num_threads()} torch threads, "

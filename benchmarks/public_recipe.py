@@ -9,6 +9,11 @@ at several rates.
 
 from __future__ import annotations
 
+# isort: off
+import gpdust  # before torch: it tells threads to wait without spinning
+
+# isort: on
+
 import argparse
 import math
 import time
@@ -22,7 +27,6 @@ import pyro
 import torch
 from common import machine, true_density, write_json
 
-import gpdust
 from gpdust.los import locate_stars
 from gpdust.scores import STRUCTURE, coverage, relative_error
 from gpdust.simulate import simulated_clumps

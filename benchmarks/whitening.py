@@ -8,6 +8,11 @@ is not the answer. Errors are those of the density at the posterior mean of v; w
 
 from __future__ import annotations
 
+# isort: off
+import gpdust  # before torch: it tells threads to wait without spinning
+
+# isort: on
+
 import argparse
 import math
 import time
@@ -20,7 +25,6 @@ import numpy as np
 import torch
 from common import machine, true_density, write_json
 
-import gpdust
 from gpdust.inference import SVI, Progress, SVIOptions, WhitenedGaussian
 from gpdust.scores import relative_error
 from gpdust.simulate import simulated_clumps
