@@ -21,25 +21,15 @@ from gpdust.plot import plot_residuals, plot_top_down, save_figure
 DATA = Path(__file__).resolve().parents[2] / "shared/data/hunt2023_clusters.csv"
 REGION = gpdust.Region((0, 360) * u.deg, (-12, 12) * u.deg, (100, 3000) * u.pc, foreground_cells=1)
 FIRST_SCATTER = 0.6 * u.mag
-
-
 START = {"length_scale": (250, 250, 80) * u.pc, "amplitude": 0.5, "mean_density": 5e-4 * u.mag / u.pc}
 
 
 def fit_map(stars, scatter, cells, seed, **prior):
     """Fit the density, with a scatter in quadrature to the errors of the catalogue."""
-    noisy = gpdust.StarCatalogue(
-        l=stars.l,
-        b=stars.b,
-        distance=stars.distance,
-        extinction=stars.extinction,
-        extinction_error=np.hypot(stars.extinction_error, scatter),
-        band=stars.band,
-        quantity=stars.quantity,
-        reference=stars.reference,
+    model = gpdust.DustModel(
+        stars, REGION.grid(cells), gpdust.InducingGP(kernel="matern32", **prior), extra_scatter=scatter
     )
-    prior = gpdust.InducingGP(kernel="matern32", **prior)
-    return gpdust.fit(gpdust.DustModel(noisy, REGION.grid(cells), prior), seed=seed)
+    return gpdust.fit(model, seed=seed)
 
 
 def learned(posterior):
