@@ -1,32 +1,34 @@
 """The simulated clumps of Dharmawardena et al. (2022) over seeds: python benchmarks/clumps.py [--seeds 0 1 2].
 
-svi with learned hyperparameters on 120 000 stars with 10 % noise and 20 × 20 × 35 cells. Every run has a process of its
-own, so that the peak of memory is its own. Errors are relative, of the median map in 100 × 100 × 105 cells.
+120 000 stars with 10 % noise on 20 × 20 × 35 cells, with hyperparameters given and with hyperparameters learned. Every
+run has a process of its own, so that the peak of memory is its own. Errors are relative, of the median map in
+100 × 100 × 105 cells.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
-import astropy.units as u
 import numpy as np
-from common import machine, peak_memory, score, write_json
+from cases import PRIORS, PriorSettings
+from common import in_own_process, machine, peak_memory, score, write_json
 
 import gpdust
 from gpdust.simulate import simulated_clumps
 from gpdust.simulate.clumps import CLUMP_REGION
 
+GIVEN = PriorSettings((30.0,), (0.2,))
+START = PriorSettings((20.0,), (0.3,))
+WAYS = {"given": (GIVEN, False), "learned": (START, True)}
 COLUMNS = {  # key: (heading, format)
+    "hyperparameters": ("prior", "s"),
     "seed": ("seed", "d"),
-    "inducing": ("inducing", "d"),
-    "fit_seconds": ("fit/s", ".0f"),
-    "map_seconds": ("maps/s", ".0f"),
+    "fit_seconds": ("fit/s", ".1f"),
+    "map_seconds": ("maps/s", ".1f"),
     "steps": ("steps", ".0f"),
-    "memory": ("GiB", ".1f"),
+    "memory": ("GiB", ".2f"),
     "error_median": ("median", ".1%"),
     "error_p90": ("p90", ".1%"),
     "structure_error_median": ("clumps", ".1%"),
@@ -36,26 +38,26 @@ COLUMNS = {  # key: (heading, format)
 }
 
 
-def run(seed: int, inducing: int, stars: int, shape: tuple[int, ...], map_shape: tuple[int, ...]) -> dict:
-    catalogue = simulated_clumps(seed, stars).catalogue
+def run(seed: int, way: str, options: argparse.Namespace) -> dict:
+    """Fit one catalogue and score its maps."""
+    catalogue = simulated_clumps(seed, options.stars).catalogue
+    settings, learn = WAYS[way]
     started = time.perf_counter()
-    prior = gpdust.InducingGP(
-        inducing=inducing, length_scale=20 * u.pc, amplitude=0.3, mean_density=1.6e-3 * u.mag / u.pc
-    )
-    model = gpdust.DustModel(catalogue, CLUMP_REGION.grid(shape), prior)
-    posterior = gpdust.fit(model, seed=seed, progress=False)
-    fitted = time.perf_counter()
-    maps = posterior.percentiles([16, 50, 84], CLUMP_REGION.grid(map_shape, b_spacing="uniform"))
+    prior = settings.build(options.prior, learn, options.inducing)
+    model = gpdust.DustModel(catalogue, CLUMP_REGION.grid(options.shape), prior)
+    posterior = gpdust.fit(model, engine=options.engine, seed=seed, progress=False)
+    fitted, memory = time.perf_counter(), peak_memory()
+    maps = posterior.percentiles([16, 50, 84], CLUMP_REGION.grid(options.map_shape, b_spacing="uniform"))
     return {
+        "hyperparameters": way,
         "seed": seed,
-        "inducing": inducing,
         "fit_seconds": fitted - started,
         "map_seconds": time.perf_counter() - fitted,
         "steps": posterior.report.steps,
         "converged": posterior.report.converged,
-        "memory": peak_memory(),
+        "memory": memory,
         **score(maps, seed),
-        "hyperparameters": posterior.hyperparameters,
+        "values": posterior.hyperparameters,
     }
 
 
@@ -70,25 +72,28 @@ def line(row: dict) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--inducing", type=int, nargs="+", default=[500, 1000])
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="of coming by hyperparameters")
+    parser.add_argument("--engine", default="auto", help="see gpdust.fit")
+    parser.add_argument("--prior", choices=PRIORS, default="spectral")
+    parser.add_argument("--inducing", type=int, default=500, help="points of the prior 'inducing'")
     parser.add_argument("--stars", type=int, default=120_000)
     parser.add_argument("--shape", type=int, nargs=3, default=[20, 20, 35], help="cells of the fit (l, b, distance)")
     parser.add_argument("--map-shape", type=int, nargs=3, default=[100, 100, 105], help="cells of the map")
     parser.add_argument("--json", type=Path, help="write all numbers here")
-    arguments = parser.parse_args()
-    print(machine(), f"{arguments.stars} stars, fit on {arguments.shape} cells", sep="\n", flush=True)
+    options = parser.parse_args()
+    words = f"engine {options.engine}, {options.prior} prior, {options.stars} stars, fit on {options.shape} cells"
+    print(machine(), words, sep="\n", flush=True)
     print("  ".join(f"{head:>{max(len(head), 7)}}" for head, _ in COLUMNS.values()), flush=True)
-    problem = arguments.stars, arguments.shape, arguments.map_shape
     rows = []
-    for inducing in arguments.inducing:
-        for seed in arguments.seeds:
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-                rows.append(process.submit(run, seed, inducing, *problem).result())
+    for way in options.ways:
+        for seed in options.seeds:
+            rows.append(in_own_process(run, seed, way, options))
             print(line(rows[-1]), flush=True)
-        group = [row for row in rows if row["inducing"] == inducing]
-        mean = {key: np.mean([row[key] for row in group]) for key in COLUMNS if key not in ("seed", "inducing")}
-        print(line(mean | {"inducing": inducing}), flush=True)
-    write_json(arguments.json, {"machine": machine(), "stars": arguments.stars, "runs": rows})
+        group = [row for row in rows if row["hyperparameters"] == way]
+        mean = {key: np.mean([row[key] for row in group]) for key in list(COLUMNS)[2:]}
+        print(line(mean | {"hyperparameters": way}), flush=True)
+    record = {"machine": machine(), "settings": words, "runs": rows}
+    write_json(options.json, record)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the benchmarks share: which machine this is, and how a map of the simulated clumps is scored."""
+"""What the benchmarks share: which machine this is, processes of their own, and how maps of the clumps are scored."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ import os
 import platform
 import resource
 import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import astropy.units as u
+import numpy as np
 
 import gpdust
 from gpdust.posterior import PercentileMaps
@@ -35,6 +40,33 @@ def peak_memory() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIB / 2**30
 
 
+class Timed:
+    """An iterable that knows how long its items took to come."""
+
+    def __init__(self, items: Iterable) -> None:
+        self.items, self.seconds = iter(items), 0.0
+
+    def __iter__(self) -> Iterator:
+        while True:
+            started = time.perf_counter()
+            item = next(self.items, None)
+            self.seconds += time.perf_counter() - started
+            if item is None:
+                return
+            yield item
+
+
+def in_own_process(function: Callable[..., dict], *arguments: object) -> dict:
+    """Result of a function in a fresh process, whose peak of memory is its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return process.submit(function, *arguments).result()
+
+
+def exponent(sizes: list[float], costs: list[float]) -> float:
+    """Exponent p of the best power law, cost ∝ size^p."""
+    return float(np.polyfit(np.log(sizes), np.log(costs), 1)[0]) if len(sizes) > 1 else float("nan")
+
+
 def true_density(seed: int, grid: gpdust.SphericalGrid) -> u.Quantity:
     """Density of the simulated clumps at the centres of the cells of a grid, shape (ray, cell)."""
     return GridTruth.sample(clump_density(seed), grid).density
@@ -53,4 +85,5 @@ def score(maps: PercentileMaps, seed: int) -> dict[str, float]:
 def write_json(path: Path | None, record: dict) -> None:
     """Write the results, if a path was given."""
     if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(record, indent=2) + "\n")

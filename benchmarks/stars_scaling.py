@@ -1,7 +1,7 @@
-"""What more stars cost: python benchmarks/stars_scaling.py [--counts 10000 100000 1000000].
+"""What more stars cost: python benchmarks/stars_scaling.py [--counts 10000 100000 1000000 10000000].
 
-A step of svi should not depend on the number of stars at all, the one pass that compresses them in proportion. The
-catalogues take turns, stage by stage, so that whatever else the machine does slows all of them alike.
+Stars are compressed in one pass, whose time is in proportion to their number; after it a fit should not depend on them.
+The fits take turns, so that whatever else the machine does slows all of them alike.
 """
 
 from __future__ import annotations
@@ -10,79 +10,74 @@ import argparse
 import time
 from pathlib import Path
 
-import astropy.units as u
 import numpy as np
-from common import machine, write_json
+from cases import PRIORS, PriorSettings
+from common import Timed, exponent, machine, peak_memory, write_json
 
 import gpdust
-from gpdust.inference import SVI, Progress, SVIOptions
-from gpdust.likelihood import ExtinctionStatistics
-from gpdust.los import locate_stars
-from gpdust.simulate import simulated_clumps
+from gpdust.simulate import GridTruth, clump_density, mock_catalogues
 from gpdust.simulate.clumps import CLUMP_REGION
 
-
-def pass_seconds(stars: gpdust.StarCatalogue, grid: gpdust.SphericalGrid) -> float:
-    """Time to find all stars on the grid and to compress them."""
-    l, b, distance = stars.l.value, stars.b.value, stars.distance.value
-    extinction, error = stars.extinction.value, stars.extinction_error.value
-    started = time.perf_counter()
-    ExtinctionStatistics.from_stars(grid, locate_stars(grid, l, b, distance), extinction, error)
-    return time.perf_counter() - started
-
-
-def exponent(counts: list[int], seconds: list[float]) -> float:
-    """Exponent p of the best power law, seconds ∝ stars^p."""
-    return float(np.polyfit(np.log(counts), np.log(seconds), 1)[0]) if len(counts) > 1 else float("nan")
+CHUNK = 250_000  # stars
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--counts", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--inducing", type=int, default=500)
+    parser.add_argument("--counts", type=int, nargs="+", default=[10_000, 100_000, 1_000_000, 10_000_000])
+    parser.add_argument("--engine", default="auto", help="see gpdust.fit")
+    parser.add_argument("--prior", choices=PRIORS, default="spectral")
+    parser.add_argument("--inducing", type=int, default=500, help="points of the prior 'inducing'")
     parser.add_argument("--shape", type=int, nargs=3, default=[20, 20, 35])
-    parser.add_argument("--rounds", type=int, default=6, help="stages of 20 steps for each catalogue")
+    parser.add_argument("--rounds", type=int, default=3, help="fits of each catalogue")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    counts = sorted(arguments.counts)
-    stars = simulated_clumps(arguments.seed, counts[-1]).catalogue
-    grid = CLUMP_REGION.grid(arguments.shape)
-    print(machine(), f"{arguments.shape} cells, {arguments.inducing} inducing points", sep="\n", flush=True)
+    options = parser.parse_args()
+    counts, grid = sorted(options.counts), CLUMP_REGION.grid(options.shape)
+    words = f"engine {options.engine}, {options.prior} prior with given hyperparameters, {options.shape} cells"
+    print(machine(), words, sep="\n", flush=True)
 
-    passes: dict[int, list[float]] = {count: [] for count in counts}
-    for _ in range(5):
-        for count in counts:
-            passes[count].append(pass_seconds(stars[:count], grid))
+    truth = GridTruth.sample(clump_density(options.seed), CLUMP_REGION.grid((100, 100, 115)))
+    prior, models, passes = PriorSettings().build(options.prior, False, options.inducing), {}, {}
+    for count in counts[::-1]:  # so that the largest places the prior of all
+        stars = Timed(mock_catalogues(truth, CLUMP_REGION, count, options.seed, chunk=CHUNK))
+        started = time.perf_counter()
+        models[count] = gpdust.DustModel(stars, grid, prior)
+        passes[count] = time.perf_counter() - started - stars.seconds
+        prior = models[count].prior
+    print(f"memory of all star passes: {peak_memory():.2f} GiB at its peak", flush=True)
 
-    prior = gpdust.InducingGP(inducing=arguments.inducing, learn=False, mean_density=1.6e-3 * u.mag / u.pc)
-    volume = gpdust.DustModel(stars, grid, prior).prior  # the same inducing points for all
-    options = SVIOptions(temper_steps=20, temper_factor=1.01, max_steps=10**6)  # tempering goes on while we measure
-    engines = {count: SVI(gpdust.DustModel(stars[:count], grid, volume), options) for count in counts}
-    states = {count: engine.init(arguments.seed) for count, engine in engines.items()}
-    for _ in range(arguments.rounds):
-        for count, engine in engines.items():
-            states[count] = engine.stage(states[count], Progress(1, shown=False))
-
+    seconds: dict[int, list[float]] = {count: [] for count in counts}
     steps = {}
-    for count, state in states.items():
-        gaps = np.diff(np.reshape(state.trace.seconds, (arguments.rounds, -1)), axis=1)  # not those between stages
-        steps[count] = gaps.ravel()
-    base = np.median(steps[counts[0]])
-    print(f"{'stars':>9}  {'ms/step':>8}  {'16–84 %':>13}  {'ratio':>5}  {'star pass/s':>11}  {'stars/s':>9}")
+    for _ in range(options.rounds):
+        for count in counts:
+            started = time.perf_counter()
+            posterior = gpdust.fit(models[count], engine=options.engine, seed=options.seed, progress=False)
+            seconds[count].append(time.perf_counter() - started)
+            steps[count] = posterior.report.steps
+
+    base = np.median(seconds[counts[0]])
+    print(
+        f"{'stars':>9}  {'fit/s':>7}  {'ratio':>5}  {'steps':>5}  {'ms/step':>8}  {'star pass/s':>11}  {'stars/s':>9}"
+    )
     rows = []
     for count in counts:
-        middle, low, high = (1e3 * np.percentile(steps[count], q) for q in (50, 16, 84))
-        once = float(np.median(passes[count]))
-        rows.append({"stars": count, "step_ms": middle, "step_ms_16_84": [low, high], "pass_seconds": once})
+        fit, once = float(np.median(seconds[count])), passes[count]
+        step = fit / steps[count]
+        rows.append({"stars": count, "fit_seconds": fit, "steps": steps[count], "pass_seconds": once})
         print(
-            f"{count:>9}  {middle:>8.2f}  {low:>5.1f} – {high:>5.1f}  {middle / 1e3 / base:>5.2f}  {once:>11.4f}  "
+            f"{count:>9}  {fit:>7.2f}  {fit / base:>5.2f}  {steps[count]:>5}  {1e3 * step:>8.2f}  {once:>11.4f}  "
             f"{count / once:>9.2e}"
         )
-    of_step = exponent(counts, [row["step_ms"] for row in rows])
-    of_pass = exponent(counts, [row["pass_seconds"] for row in rows])
-    print(f"time of a step ∝ stars^{of_step:.3f}; time of the star pass ∝ stars^{of_pass:.2f}")
-    write_json(arguments.json, {"machine": machine(), "rows": rows, "step_exponent": of_step, "pass_exponent": of_pass})
+    exponents = {
+        "fit": exponent(counts, [row["fit_seconds"] for row in rows]),
+        "step": exponent(counts, [row["fit_seconds"] / row["steps"] for row in rows]),
+        "pass": exponent(counts, [row["pass_seconds"] for row in rows]),
+    }
+    print(
+        f"time of a fit ∝ stars^{exponents['fit']:.3f}; time of a step ∝ stars^{exponents['step']:.3f}; "
+        f"time of the star pass ∝ stars^{exponents['pass']:.2f}"
+    )
+    write_json(options.json, {"machine": machine(), "settings": words, "rows": rows, "exponents": exponents})
 
 
 if __name__ == "__main__":

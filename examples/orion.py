@@ -26,7 +26,7 @@ arguments = parser.parse_args()
 mpl.use("agg")
 arguments.out.mkdir(parents=True, exist_ok=True)
 n_stars, inducing, cells, map_cells = (
-    (5_000, 150, (9, 8, 10), (36, 32, 30)) if arguments.quick else (120_000, 900, (22, 18, 28), (90, 80, 75))
+    (5_000, 150, (9, 8, 10), (36, 32, 30)) if arguments.quick else (120_000, 800, (20, 17, 28), (54, 48, 75))
 )
 
 orion = MOCK_REGIONS["orion"]

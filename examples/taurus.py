@@ -26,7 +26,7 @@ arguments = parser.parse_args()
 mpl.use("agg")
 arguments.out.mkdir(parents=True, exist_ok=True)
 n_stars, inducing, cells, map_cells = (
-    (5_000, 150, (10, 7, 17), (28, 20, 34)) if arguments.quick else (150_000, 800, (20, 14, 34), (84, 60, 85))
+    (5_000, 150, (10, 7, 17), (28, 20, 34)) if arguments.quick else (150_000, 800, (20, 14, 34), (56, 40, 85))
 )
 
 taurus = MOCK_REGIONS["taurus"]

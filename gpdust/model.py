@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,9 +16,12 @@ from torch.utils.checkpoint import checkpoint
 
 from gpdust.catalogue import StarCatalogue
 from gpdust.grid import RayGrid
+from gpdust.grid.coarsen import coarsen
 from gpdust.likelihood import ExtinctionStatistics
+from gpdust.likelihood.coarsen import coarsen_statistics
 from gpdust.los import integrate, locate_stars
-from gpdust.prior import InducingGP, LinearMap, SampledVolume
+from gpdust.prior import InducingGP, LinearMap, SampledVolume, SpectralGP
+from gpdust.prior.interpolation import Interpolation
 from gpdust.units import DEGREE, MAGNITUDE, PARSEC, as_array, as_float
 
 LN10 = math.log(10.0)
@@ -60,8 +64,8 @@ class DustModel:
         The data. An iterable of chunks (see `StarCatalogue.read_chunks`) is read once, a piece at a time.
     grid : RayGrid
         Where the density is integrated.
-    prior : InducingGP
-        Its inducing points are placed over the volume that the stars sample.
+    prior : InducingGP or SpectralGP
+        Its inducing points are placed over the volume that the stars sample, or its box around the grid.
     seed : int
         For the placement.
     extra_scatter : Quantity
@@ -81,7 +85,7 @@ class DustModel:
         self,
         stars: StarCatalogue | Iterable[StarCatalogue],
         grid: RayGrid,
-        prior: InducingGP,
+        prior: InducingGP | SpectralGP,
         seed: int = 0,
         extra_scatter: u.Quantity = 0 * MAGNITUDE,
     ) -> None:
@@ -95,7 +99,9 @@ class DustModel:
             self._add(chunk)
         volume = SampledVolume(grid, self.statistics.counts.numpy())
         self.prior = prior.placed(volume, seed)
+        self.notes += self.prior.notes()
         self._cell_lengths = torch.from_numpy(grid.cell_lengths)
+        self._interpolations: dict[int, Interpolation] = {}
 
     def _add(self, stars: StarCatalogue) -> None:
         l, b = as_array(stars.l, DEGREE, "l"), as_array(stars.b, DEGREE, "b")
@@ -127,19 +133,39 @@ class DustModel:
     @property
     def ray_chunks(self) -> list[slice]:
         """Runs of rays whose block of the prior's matrix stays small."""
+        if isinstance(self.prior, SpectralGP):
+            return [slice(0, self.grid.n_rays)]  # no matrix: a field on the box serves all cells at once
         # Beside the prior's matrix stand particles × cells, and cells × cells of each ray in the metric.
         width = max(self.prior.latent_size, self.grid.n_cells, MIN_WIDTH)
         ray_bytes = self.grid.n_cells * width * 8
         step = max(1, int(CHUNK_BYTES // ray_bytes))
         return [slice(start, min(start + step, self.grid.n_rays)) for start in range(0, self.grid.n_rays, step)]
 
-    def points(self, rays: slice) -> torch.Tensor:
-        """Cell centres of some rays, pc, shape (rays · cells, 3)."""
-        return torch.from_numpy(self.grid.cell_points(rays)).reshape(-1, 3)
+    def points(self, rays: slice) -> torch.Tensor | Interpolation:
+        """Cell centres of some rays, pc, shape (rays · cells, 3), in the form that the prior works with."""
+        if not isinstance(self.prior, SpectralGP):
+            return torch.from_numpy(self.grid.cell_points(rays)).reshape(-1, 3)
+        if rays.start not in self._interpolations:
+            centres = torch.from_numpy(self.grid.cell_points(rays)).reshape(-1, 3)
+            self._interpolations[rays.start] = self.prior.interpolation(centres)
+        return self._interpolations[rays.start]
+
+    def coarsened(self, cells: int) -> DustModel:
+        """The same data and prior on about so many cells, with nodes of the box as far apart as these are large."""
+        coarsening = coarsen(self.grid, cells)
+        coarse = copy.copy(self)
+        coarse.grid = coarsening.grid
+        coarse.statistics = coarsen_statistics(self.statistics, self.grid, coarsening)
+        coarse._cell_lengths = torch.from_numpy(coarse.grid.cell_lengths)
+        coarse._interpolations = {}
+        if isinstance(self.prior, SpectralGP):
+            size = float(np.median(np.cbrt(coarse.grid.cell_volumes)))
+            coarse.prior = self.prior.with_box(self.prior.box.coarser(max(1.0, size / max(self.prior.box.spacing))))
+        return coarse
 
     def basis(self, prior: InducingGP, theta: torch.Tensor | None) -> list[LinearMap] | None:
         """The prior on all cells, chunk by chunk, without gradient; None where it would not fit into memory."""
-        if self.grid.n_rays * self.grid.n_cells * prior.latent_size * 8 > BASIS_BYTES:
+        if isinstance(prior, InducingGP) and self.grid.n_rays * self.grid.n_cells * prior.latent_size * 8 > BASIS_BYTES:
             return None
         with torch.no_grad():
             return [linear_map for _, linear_map in self.maps(prior, theta)]

@@ -10,17 +10,20 @@ import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 TINY = ["--stars", "2000", "--shape", "5", "5", "6"]
+POINTS = ["--engine", "svi", "--prior", "inducing", "--inducing", "30"]
 
 
 @pytest.mark.parametrize(
     ("name", "arguments", "expected"),
     [
-        ("clumps.py", [*TINY, "--seeds", "3", "--inducing", "30", "--map-shape", "6", "6", "8"], "mean"),
+        ("clumps.py", [*TINY, *POINTS, "--seeds", "3", "--map-shape", "6", "6", "8"], "learned     mean"),
         (
             "stars_scaling.py",
-            ["--counts", "300", "3000", "--shape", "5", "5", "6", "--inducing", "30", "--rounds", "1"],
+            [*POINTS, "--counts", "300", "3000", "--shape", "5", "5", "6", "--rounds", "1"],
             "time of a step",
         ),
+        ("cells_scaling.py", [*POINTS, "--cells", "100", "300", "--stars", "2000"], "time of a fit"),
+        ("suite.py", [*POINTS, "--quick", "--seeds", "3", "--cases", "matern-given", "dense"], "dense stars, clumps |"),
         (
             "whitening.py",
             [*TINY, "--inducing", "30", "--seconds", "0.5", "--tempered-steps", "20"],
@@ -43,3 +46,20 @@ def test_benchmark(tmp_path, name, arguments, expected):
     assert "torch" in done.stdout.splitlines()[0]
     assert expected in done.stdout
     assert json.loads((tmp_path / "out.json").read_text())["machine"] == done.stdout.splitlines()[0]
+
+
+def test_suite_keeps_what_it_does_not_make_again(tmp_path):
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        import suite
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+    path = tmp_path / "suite.json"
+    assert suite.kept(path, []) == []
+    runs = [
+        {"case": case, "seed": seed, "engine": "svi", "prior": "spectral", "quick": False}
+        for case in ("clumps", "sheets", "no longer a case")
+        for seed in (0, 1)
+    ]
+    path.write_text(json.dumps({"runs": runs}))
+    assert suite.kept(path, [("clumps", 0, "svi", "spectral", False)]) == runs[1:4]

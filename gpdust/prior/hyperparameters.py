@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 FACTOR_OF_TWO = math.log(2.0)
+MEAN_WIDTH = 0.5  # dex: prior standard deviation of the mean log-density
 
 
 @dataclass(frozen=True)

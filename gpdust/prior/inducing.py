@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 import astropy.units as u
 import gpytorch
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from gpdust.prior.cholesky import cholesky_with_jitter
-from gpdust.prior.hyperparameters import Hyperparameter, Hyperparameters
+from gpdust.prior.hyperparameters import MEAN_WIDTH, Hyperparameter, Hyperparameters
 from gpdust.prior.kernels import (
     KERNEL_NAMES,
     KernelFunction,
@@ -20,43 +20,9 @@ from gpdust.prior.kernels import (
     describe_kernel,
     kernel_from_description,
 )
+from gpdust.prior.linear_map import MatrixMap
 from gpdust.prior.placement import PLACEMENTS, SampledVolume
 from gpdust.units import DENSITY, PARSEC, as_array, as_float, as_tensor
-
-MEAN_WIDTH = 0.5  # dex: prior standard deviation of the mean log-density
-
-
-@dataclass(frozen=True)
-class LinearMap:
-    """The prior at some points: φ = mean + B v, plus an independent residual.
-
-    Attributes
-    ----------
-    matrix : Tensor, shape (points, latent)
-        B, dex.
-    mean : Tensor, scalar
-        μ = log10 of the mean density.
-    residual_variance : Tensor, shape (points,)
-        K_xx − Q_xx, dex²: what the inducing points can't express. It brings points far from all of them back to the
-        prior.
-    """
-
-    matrix: torch.Tensor
-    mean: torch.Tensor
-    residual_variance: torch.Tensor
-
-    def apply(self, latent: torch.Tensor) -> torch.Tensor:
-        """B v: (..., latent) to (..., points)."""
-        return latent @ self.matrix.mT
-
-    def adjoint(self, cotangent: torch.Tensor) -> torch.Tensor:
-        """Bᵀ y: (..., points) to (..., latent)."""
-        return cotangent @ self.matrix
-
-    def log_density(self, latent: torch.Tensor) -> torch.Tensor:
-        """φ without its residual, dex: (..., latent) to (..., points)."""
-        return self.mean + self.apply(latent)
-
 
 class InducingGP:
     """Gaussian-process prior of the log-density, made tractable by inducing points.
@@ -91,6 +57,8 @@ class InducingGP:
     Dharmawardena et al. (2022), sections 2.2–2.4; whitening as in Hensman et al. (2015). Unlike there, samples are
     joint.
     """
+
+    kind = "inducing"
 
     def __init__(
         self,
@@ -153,7 +121,7 @@ class InducingGP:
         moved.points = points
         return moved
 
-    def at(self, points: torch.Tensor, theta: torch.Tensor | None = None) -> LinearMap:
+    def at(self, points: torch.Tensor, theta: torch.Tensor | None = None) -> MatrixMap:
         """The prior at some points.
 
         Parameters
@@ -165,7 +133,7 @@ class InducingGP:
 
         Returns
         -------
-        LinearMap
+        MatrixMap
             Differentiable in θ and in the inducing points.
         """
         *kernel_values, mean = self.hyperparameters.physical(theta)
@@ -174,7 +142,7 @@ class InducingGP:
         matrix = torch.linalg.solve_triangular(factor, cross, upper=False).mT
         variance = self._kernel(kernel_values, points, None)
         residual = (variance - matrix.square().sum(-1)).clamp_min(0)
-        return LinearMap(matrix, mean, residual)
+        return MatrixMap(mean, residual, matrix)
 
     def length_scale(self, theta: torch.Tensor | None) -> float:
         """The shortest length scale, pc; 1 where the kernel has none."""
@@ -189,9 +157,14 @@ class InducingGP:
         factor, self.jitter = cholesky_with_jitter(covariance)
         return factor
 
+    def notes(self) -> list[str]:
+        """What a user should know of how the prior was set up."""
+        return []
+
     def description(self) -> dict:
         """Everything needed to build the prior again but its inducing points, as plain data."""
         return {
+            "kind": self.kind,
             "kernel_name": self.kernel_name,
             "kernel": describe_kernel(self._kernel.kernel),
             "hyperparameters": [asdict(parameter) for parameter in self.hyperparameters],
@@ -220,4 +193,4 @@ class InducingGP:
         return f"{self.kernel_name} kernel on {self.latent_size} inducing points ({self.placement})"
 
 
-__all__ = ["KERNEL_NAMES", "InducingGP", "LinearMap"]
+__all__ = ["KERNEL_NAMES", "InducingGP"]

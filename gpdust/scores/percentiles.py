@@ -1,7 +1,4 @@
-"""How well a map meets a known truth: errors, coverage, bias and scatter, by stated formulas.
-
-Every cell counts once, whatever its volume, as in the benchmark of Dharmawardena et al. (2022).
-"""
+"""Scores of percentile maps: all that can be said where only the maps are at hand, and no draws."""
 
 from __future__ import annotations
 
@@ -14,6 +11,7 @@ import torch
 from gpdust.errors import PosteriorError
 from gpdust.los import integrate
 from gpdust.posterior import PercentileMaps
+from gpdust.scores.formulas import bias_and_scatter, coverage, median_and_p90, relative_error
 from gpdust.units import DENSITY, MAGNITUDE, as_array, as_float
 
 STRUCTURE = 3.2e-3 * DENSITY  # twice the background of the simulated clumps
@@ -106,8 +104,8 @@ def density_scores(
     dense = density >= as_float(structure, DENSITY, "structure")
     bias, scatter = bias_and_scatter(maps.extinction_values[median], extinction)
     return DensityScores(
-        *_median_and_p90(error),
-        *(_median_and_p90(error[dense]) if dense.any() else (None, None)),
+        *median_and_p90(error),
+        *(median_and_p90(error[dense]) if dense.any() else (None, None)),
         structure_cells=int(dense.sum()),
         cells=density.size,
         density_coverage=coverage(maps.density_values[low], maps.density_values[high], density),
@@ -115,49 +113,6 @@ def density_scores(
         extinction_bias=bias,
         extinction_scatter=scatter,
     )
-
-
-def relative_error(estimate: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Relative error of arrays of one shape: the modulus of (estimate − truth) / truth."""
-    return np.abs(estimate - truth) / truth
-
-
-def coverage(low: np.ndarray, high: np.ndarray, truth: np.ndarray) -> float:
-    """Fraction of places where low ≤ truth ≤ high, of arrays of one shape."""
-    return float(np.mean((low <= truth) & (truth <= high)))
-
-
-def bias_and_scatter(estimate: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation of estimate − truth."""
-    difference = estimate - truth
-    return float(np.mean(difference)), float(np.std(difference))
-
-
-def crps(samples: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Continuous ranked probability score of draws: E|X − y| − ½ E|X − X′|, in the unit of the truth y.
-
-    Parameters
-    ----------
-    samples : ndarray, shape (draws, ...)
-        At least two draws X; X′ is another draw than X, so that the score does not depend on how many there are.
-    truth : ndarray, shape (...)
-
-    Returns
-    -------
-    ndarray, shape (...)
-        Smaller is better; for a single certain value it is the absolute error.
-    """
-    n = len(samples)
-    ordered = np.sort(samples, axis=0)
-    rank = np.arange(1, n + 1).reshape(-1, *[1] * (samples.ndim - 1))
-    # The mean of |X − X′| over pairs, from sorted draws.
-    between = 2 * np.sum((2 * rank - n - 1) * ordered, axis=0) / (n * (n - 1))
-    return np.mean(np.abs(samples - truth), axis=0) - between / 2
-
-
-def _median_and_p90(values: np.ndarray) -> tuple[float, float]:
-    median, p90 = np.percentile(values, [50, 90])
-    return float(median), float(p90)
 
 
 def _on_cells(maps: PercentileMaps, values: u.Quantity, unit: u.UnitBase, name: str) -> np.ndarray:

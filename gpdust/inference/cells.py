@@ -1,0 +1,90 @@
+"""The prior on all cells of a model at given hyperparameters, whatever its kind, a few rays at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from gpdust.model import LN10, DustModel
+from gpdust.prior import LinearMap
+
+STEP = 1e-4  # of a standardised hyperparameter; a difference this fine is exact enough for a metric
+
+
+class PriorOnCells:
+    """φ = offset + B v on all cells, with the residual of the prior averaged over (see `DustModel.mean_log_density`).
+
+    Parameters
+    ----------
+    model : DustModel
+    theta : Tensor, shape (P,)
+        Standardised hyperparameters.
+    """
+
+    def __init__(self, model: DustModel, theta: torch.Tensor) -> None:
+        self.model, self.theta = model, theta
+        self._basis = model.basis(model.prior, theta)
+        self.offset = torch.cat([self._offset(linear_map) for _, linear_map in self.maps()])
+
+    def maps(self) -> Iterator[tuple[slice, LinearMap]]:
+        """Cells (a slice) and the prior on them, a few rays at a time, without gradient."""
+        n = self.model.grid.n_cells
+        with torch.no_grad():
+            for rays, linear_map in self.model.maps(self.model.prior, self.theta, self._basis):
+                yield slice(rays.start * n, rays.stop * n), linear_map
+
+    def apply(self, latent: torch.Tensor) -> torch.Tensor:
+        """B v: (..., latent) to (..., cells)."""
+        return _joined([linear_map.apply(latent) for _, linear_map in self.maps()])
+
+    def adjoint(self, cotangent: torch.Tensor) -> torch.Tensor:
+        """Bᵀ y: (..., cells) to (..., latent)."""
+        total = None
+        for cells, linear_map in self.maps():
+            part = linear_map.adjoint(cotangent[..., cells])
+            total = part if total is None else total.add_(part)
+        return total
+
+    def log_density(self, latent: torch.Tensor) -> torch.Tensor:
+        """φ, with half the variance of the residual: (..., latent) to (..., cells)."""
+        return self.apply(latent).add_(self.offset)
+
+    def theta_derivatives(self, latent: torch.Tensor) -> torch.Tensor:
+        """∂φ/∂θ at fixed v, shape (P, cells); by differences."""
+        here = self.log_density(latent)
+        steps = STEP * torch.eye(len(self.theta), dtype=self.theta.dtype)
+        rows = torch.empty(len(self.theta), len(here), dtype=here.dtype)
+        for row, step in zip(rows, steps, strict=True):
+            row.copy_(_joined([self._log_density(m, latent) for m in self._maps_at(self.theta + step)]))
+        return rows.sub_(here).div_(STEP)
+
+    def theta_gradient(self, latents: torch.Tensor, cotangents: torch.Tensor) -> torch.Tensor:
+        """∂/∂θ of Σ ⟨cotangent, φ⟩ at fixed v: (draws, latent) and (draws, cells) to (P,)."""
+        gradient = torch.zeros_like(self.theta)
+        n = self.model.grid.n_cells
+        for rays in self.model.ray_chunks:
+            theta = self.theta.clone().requires_grad_()
+            linear_map = self.model.prior.at(self.model.points(rays), theta)
+            some = cotangents[:, rays.start * n : rays.stop * n]
+            total = (some.sum(0) * self._offset(linear_map)).sum()
+            for latent, cotangent in zip(latents, some, strict=True):  # one by one: a graph of all would be large
+                total = total + (linear_map.apply(latent) * cotangent).sum()
+            gradient += torch.autograd.grad(total, theta)[0]
+        return gradient
+
+    def _maps_at(self, theta: torch.Tensor) -> Iterator[LinearMap]:
+        with torch.no_grad():
+            for _, linear_map in self.model.maps(self.model.prior, theta):
+                yield linear_map
+
+    def _log_density(self, linear_map: LinearMap, latent: torch.Tensor) -> torch.Tensor:
+        return linear_map.apply(latent) + self._offset(linear_map)
+
+    @staticmethod
+    def _offset(linear_map: LinearMap) -> torch.Tensor:
+        return linear_map.mean + 0.5 * LN10 * linear_map.residual_variance
+
+
+def _joined(parts: list[torch.Tensor]) -> torch.Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)

@@ -1,0 +1,92 @@
+"""Λ = I + BᵀGB without a matrix: products, preconditioned conjugate gradients, stochastic Lanczos quadrature."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from gpdust.inference.cells import PriorOnCells
+from gpdust.inference.conjugate_gradient import Operator, conjugate_gradient
+from gpdust.inference.precision import Precision
+from gpdust.inference.preconditioner import CoarsePreconditioner
+from gpdust.inference.response import Response
+
+MAX_ITERATIONS = 400
+BATCH_LATENTS = 1_000_000  # of all right sides that are solved at once
+PROBES = 16
+PROBE_TOLERANCE = 0.05
+
+
+class MatrixFreePrecision(Precision):
+    """For 10⁵ to 10⁹ latents.
+
+    Parameters
+    ----------
+    cells, response, metric
+        See `Precision`.
+    preconditioner : CoarsePreconditioner or None
+    seed : int
+        Of the probes of the determinant.
+
+    Attributes
+    ----------
+    iterations : list of int
+        Of each solve so far.
+    """
+
+    def __init__(
+        self,
+        cells: PriorOnCells,
+        response: Response,
+        metric: torch.Tensor,
+        preconditioner: CoarsePreconditioner | None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(cells, response, metric)
+        self.preconditioner, self.seed = preconditioner, seed
+        self.iterations: list[int] = []
+
+    @property
+    def _precondition(self) -> Operator:
+        return self.preconditioner or (lambda right: right)
+
+    @property
+    def _batch(self) -> int:
+        return max(1, BATCH_LATENTS // self.cells.model.prior.latent_size)
+
+    def solve(
+        self, right: torch.Tensor, tolerance: float, damping: float = 0.0, start: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """(Λ + damping) ⁻¹ b: (batch, latent) to (batch, latent)."""
+
+        def product(latent: torch.Tensor) -> torch.Tensor:
+            moved = self.product(latent)
+            return moved.add_(latent, alpha=damping) if damping else moved
+
+        answers = []
+        starts = [None] * len(right) if start is None else start
+        for first in range(0, len(right), self._batch):
+            some = slice(first, first + self._batch)
+            guess = None if start is None else torch.stack(list(starts[some]))
+            solution = conjugate_gradient(product, right[some], self._precondition, tolerance, MAX_ITERATIONS, guess)
+            answers.append(solution.x)
+            self.iterations.append(solution.iterations)
+        return torch.cat(answers)
+
+    def log_determinant(self) -> tuple[float, float]:
+        """ln |Λ| = ln |P| + tr ln P^{-1/2} Λ P^{-1/2}, the trace by Lanczos quadrature over random probes."""
+        generator = torch.Generator().manual_seed(self.seed)
+        size = self.cells.model.prior.latent_size
+        forms = []
+        while len(forms) < PROBES:
+            batch = min(self._batch, PROBES - len(forms))
+            probes = torch.randn(batch, size, dtype=torch.float64, generator=generator)
+            if self.preconditioner:
+                coarse = torch.randn(batch, self.preconditioner.n_cells, dtype=torch.float64, generator=generator)
+                probes = self.preconditioner.coloured(probes, coarse)
+            solution = conjugate_gradient(self.product, probes, self._precondition, PROBE_TOLERANCE, MAX_ITERATIONS)
+            forms += solution.log_form().tolist()
+        forms = torch.tensor(forms)
+        known = self.preconditioner.log_determinant if self.preconditioner else 0.0
+        return known + float(forms.mean()), float(forms.std()) / math.sqrt(len(forms))

@@ -1,0 +1,305 @@
+"""Natural gradients and MGVI, one algorithm: Newton steps of the mean in the metric of the draws, then new draws.
+
+q(v) = N(m, Λ⁻¹) with Λ = I + E_q[JᵀWJ], the Gauss–Newton metric averaged over mirrored joint draws, and m where the
+gradient of the objective, averaged over the same draws, is zero. The draws are Λ⁻¹ times coloured noise from standard
+normals that never change: with them fixed, the objective is a smooth function, and its predicted and actual decrease
+can be compared.
+
+The engines differ in linear algebra only. natural holds Λ as a matrix; mgvi multiplies by it (Knollmüller & Enßlin
+2019), with the posterior on a coarse grid as preconditioner and as the place to start from.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass, replace
+
+import torch
+
+from gpdust.errors import InferenceError
+from gpdust.inference.cells import PriorOnCells
+from gpdust.inference.convergence import StoppingReport, StoppingRule
+from gpdust.inference.curvature import ThetaCurvature
+from gpdust.inference.elbo import gaussian_elbo
+from gpdust.inference.matrix_free import MatrixFreePrecision
+from gpdust.inference.objective import Objective, Place
+from gpdust.inference.precision import DensePrecision, Precision
+from gpdust.inference.preconditioner import COARSE_CELLS, CoarsePosterior, CoarsePreconditioner
+from gpdust.inference.progress import Progress
+from gpdust.inference.response import Response
+from gpdust.inference.state import NewtonState
+from gpdust.inference.trace import Trace
+from gpdust.model import DustModel
+
+NEAR = 5.0  # nats: a predicted decrease at which draws begin to matter
+LARGEST_DAMPING = 1e8
+PROMISE_KEPT = 0.1  # share of the predicted decrease below which a step is not taken
+
+
+@dataclass(frozen=True)
+class NewtonOptions:
+    """Settings of natural and mgvi; the defaults are meant to be left alone.
+
+    Attributes
+    ----------
+    samples : int
+        Draws of q over which metric and gradient are averaged, and which mgvi keeps; even, since they are mirrored.
+    tolerance : float
+        Predicted decrease of the objective, nats, below which the mean counts as found.
+    theta_tolerance : float
+        Predicted gain of the ELBO, nats, below which the hyperparameters count as found.
+    solve_tolerance : float
+        Of the conjugate gradients for the mean: error of a step over the step, in the norm of Λ (mgvi).
+    sample_tolerance : float
+        Likewise for the draws (mgvi); apart from the other, since a draw need only be known to its own scatter.
+    reach : float
+        Largest change of log10 density in a step, dex.
+    theta_reach : float
+        Largest change of a standardised hyperparameter in a step, prior standard deviations.
+    max_steps : int
+        Newton steps; the fit then stops and says that it has not converged.
+    coarse_start : bool
+        Whether mgvi starts from the fit of a coarse grid.
+    precondition : bool
+        Whether mgvi uses its preconditioner: False shows what it is worth.
+    """
+
+    samples: int = 20
+    tolerance: float = 0.01
+    theta_tolerance: float = 0.05
+    solve_tolerance: float = 0.05
+    sample_tolerance: float = 0.05
+    reach: float = 0.5
+    theta_reach: float = 0.7
+    max_steps: int = 200
+    coarse_start: bool = True
+    precondition: bool = True
+
+
+class Newton:
+    """The engine: `init` makes a state, `stage` takes it further, until its phase is "done".
+
+    Parameters
+    ----------
+    model : DustModel
+    options : NewtonOptions
+    dense : bool
+        True for natural, False for mgvi.
+    """
+
+    def __init__(self, model: DustModel, options: NewtonOptions = NewtonOptions(), dense: bool = True) -> None:
+        if options.samples < 2 or options.samples % 2:
+            raise InferenceError(f"samples must be even and at least 2, since draws are mirrored, got {options.samples}")
+        self.model, self.options, self.dense = model, options, dense
+        self.response = Response(model)
+        self._coarse_model = None if dense else model.coarsened(COARSE_CELLS)
+        self._objective: Objective | None = None
+        self._coarse: CoarsePosterior | None = None
+        self.iterations: list[tuple[str, int]] = []
+
+    # Life of a fit
+
+    def init(self, seed: int) -> NewtonState:
+        """Start at the prior's mean."""
+        prior = self.model.prior
+        return NewtonState(
+            mean=torch.zeros(prior.latent_size, dtype=torch.float64),
+            theta=torch.zeros(prior.theta_size, dtype=torch.float64),
+            phase="climb",
+            trace=Trace(prior.hyperparameters.units),
+            rule=StoppingRule(self.options.tolerance),
+            seed=seed,
+        )
+
+    def expected_steps(self, state: NewtonState) -> int:
+        """How many steps a fit usually takes, for a progress bar."""
+        return len(state.trace) + (40 if self.model.prior.theta_size else 12)
+
+    def stage(self, state: NewtonState, progress: Progress) -> NewtonState:
+        """Take the state to its next phase, or through one round of it."""
+        started = time.perf_counter()
+        state = replace(state, trace=deepcopy(state.trace), rule=deepcopy(state.rule))
+        self._started, self._progress = started - state.seconds, progress
+        state = {"climb": self._climb, "learn": self._learn, "settle": self._settle}[state.phase](state)
+        if len(state.trace) >= self.options.max_steps:
+            state = replace(state, phase="done")
+        return replace(state, seconds=time.perf_counter() - self._started)
+
+    def _climb(self, state: NewtonState) -> NewtonState:
+        """From the prior to near the most probable density, first on the coarse grid."""
+        if self._coarse_model and self.options.coarse_start and not state.mean.any():
+            state = self._coarse_climb(state)
+        state = self._newton(state, self._at(state.theta), self._precision, NEAR)
+        return replace(state, phase="learn" if self.model.prior.theta_size else "settle")
+
+    def _learn(self, state: NewtonState) -> NewtonState:
+        """New draws, the mean that belongs to them, and one step of the hyperparameters, which carries v along."""
+        objective = self._at(state.theta)
+        state = self._redraw(state, objective, self.options.sample_tolerance)
+        state = self._newton(state, objective, self._precision, 10 * self.options.tolerance, at_most=3)
+        place = objective.place(state.mean, state.draws)
+        precision = self._precision(objective, place)
+        slopes = objective.slopes(place)
+        latents = torch.cat([state.mean + state.draws, state.mean - state.draws])
+        gradient = state.theta + objective.cells.theta_gradient(latents, slopes / len(slopes))
+        derivatives = objective.cells.theta_derivatives(state.mean)
+        curvature = ThetaCurvature.of(precision, derivatives, self.options.solve_tolerance)
+        beyond = curvature.beyond(state.curvature, state.theta_step, gradient, state.theta_slope)
+        step, predicted = curvature.step(beyond, gradient, self.options.theta_reach)
+        state = replace(state, curvature=beyond, theta_covariance=curvature.covariance(beyond), predicted=predicted)
+        if predicted < self.options.theta_tolerance:
+            return replace(state, phase="settle")
+        return replace(
+            state,
+            theta=state.theta + step,
+            mean=state.mean + curvature.carry(step),
+            theta_step=step,
+            theta_slope=gradient,
+        )
+
+    def _settle(self, state: NewtonState) -> NewtonState:
+        """New draws and the mean that belongs to them, until neither moves."""
+        objective = self._at(state.theta)
+        before = state.mean
+        state = self._redraw(state, objective, self.options.sample_tolerance)
+        state = self._newton(state, objective, self._precision, self.options.tolerance)
+        place = objective.place(state.mean, state.draws)
+        moved = state.mean - before
+        precision = self._precision(objective, place)
+        drift = 0.5 * float((moved * precision.product(moved[None])[0]).sum())
+        return replace(state, phase="done" if drift < 20 * self.options.tolerance else "settle", predicted=drift)
+
+    # Parts
+
+    def _at(self, theta: torch.Tensor) -> Objective:
+        if self._objective is None or not torch.equal(self._objective.cells.theta, theta):
+            self._objective = self._coarse = None  # let go of the old ones first: they may be large
+            self._objective = Objective(PriorOnCells(self.model, theta), self.response)
+            if self._coarse_model:
+                self._coarse = CoarsePosterior(self.model, self._coarse_model, theta)
+        return self._objective
+
+    def _precision(self, objective: Objective, place: Place) -> Precision:
+        metric = objective.metric(place)
+        if self.dense:
+            return DensePrecision(objective.cells, self.response, metric)
+        preconditioner = CoarsePreconditioner(self._coarse, place.mean) if self.options.precondition else None
+        return MatrixFreePrecision(objective.cells, self.response, metric, preconditioner)
+
+    def _coarse_climb(self, state: NewtonState) -> NewtonState:
+        """Fit the coarse grid, where the preconditioner is the precision itself."""
+        self._at(state.theta)
+        itself = self._coarse.itself()
+        objective = Objective(itself.cells, itself.response)
+
+        def precision(objective: Objective, place: Place) -> Precision:
+            preconditioner = CoarsePreconditioner(itself, place.mean)
+            return MatrixFreePrecision(objective.cells, itself.response, objective.metric(place), preconditioner)
+
+        coarse = replace(state, mean=self._coarse.restrict(state.mean))
+        coarse = self._newton(coarse, objective, precision, NEAR)
+        return replace(coarse, mean=self._coarse.prolong(coarse.mean))
+
+    def _redraw(self, state: NewtonState, objective: Objective, tolerance: float) -> NewtonState:
+        """Draws of q around the mean, from the same standard normals every time."""
+        precision = self._precision(objective, objective.place(state.mean, state.draws))
+        start = state.draws if len(state.draws) else None
+        draws = self._draws(precision, state.seed, self.options.samples // 2, tolerance, start)
+        return replace(state, draws=draws)
+
+    def _draws(
+        self, precision: Precision, seed: int, pairs: int, tolerance: float, start: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Λ⁻¹ times coloured noise: its covariance is Λ⁻¹ Λ Λ⁻¹. Shape (pairs, latent)."""
+        generator = torch.Generator().manual_seed(seed)
+        cells = math.prod(self.response.shape)
+        latents = torch.randn(pairs, precision.cells.model.prior.latent_size, dtype=torch.float64, generator=generator)
+        noise = torch.randn(pairs, cells, dtype=torch.float64, generator=generator)
+        draws = precision.solve(precision.coloured(latents, noise), tolerance, start=start)
+        self._note(precision, "draw")
+        return draws
+
+    def _note(self, precision: Precision, what: str) -> None:
+        if isinstance(precision, MatrixFreePrecision):
+            self.iterations += [(what, count) for count in precision.iterations]
+            precision.iterations.clear()
+
+    def _newton(
+        self,
+        state: NewtonState,
+        objective: Objective,
+        make_precision: Callable[[Objective, Place], Precision],
+        tolerance: float,
+        at_most: int | None = None,
+    ) -> NewtonState:
+        """Steps of the mean at fixed draws, until the next would gain less than the tolerance."""
+        place = objective.place(state.mean, state.draws)
+        value, gradient = objective.gradient(place)
+        damping, predicted, actual, taken = state.damping, math.inf, math.inf, 0
+        self._check(value)
+        while predicted > tolerance and (at_most is None or taken < at_most):
+            precision = make_precision(objective, place)
+            while True:
+                step = -precision.solve(gradient[None], self.options.solve_tolerance, damping)[0]
+                self._note(precision, "step")
+                field = objective.cells.apply(step)
+                share = min(1.0, self.options.reach / max(float(field.abs().max()), 1e-12))
+                predicted = self._predicted(precision, step, gradient, share)
+                new = place.moved(step, field, share)
+                actual = value - objective.value(new)
+                if actual >= PROMISE_KEPT * predicted or predicted < tolerance:
+                    break
+                damping = max(4 * damping, 1.0)
+                if damping > LARGEST_DAMPING:
+                    break
+            if actual < 0:  # rounding, at the bottom
+                break
+            damping = 0.0 if damping <= 1 else damping / 4
+            place, taken = new, taken + 1
+            value, gradient = objective.gradient(place)
+            self._record(state, value)
+            if len(state.trace) >= self.options.max_steps:
+                break
+        return replace(state, mean=place.mean, damping=damping, predicted=predicted, actual=actual)
+
+    @staticmethod
+    def _predicted(precision: Precision, step: torch.Tensor, gradient: torch.Tensor, share: float) -> float:
+        linear = float((gradient * step).sum())
+        quadratic = float((step * precision.product(step[None])[0]).sum())
+        return -(share * linear + 0.5 * share**2 * quadratic)
+
+    def _record(self, state: NewtonState, value: float) -> None:
+        hyperparameters = self.model.prior.hyperparameters.report(state.theta)
+        state.trace.append(-value, 1.0, state.phase, time.perf_counter() - self._started, hyperparameters)
+        self._progress.step(state.phase, 1.0, -value)
+
+    @staticmethod
+    def _check(value: float) -> None:
+        if not math.isfinite(value):
+            raise InferenceError(
+                f"the objective is {value}: a density has overflowed. Check the prior's mean density and amplitude, and "
+                "the errors of the brightest stars"
+            )
+
+    # The end
+
+    def final(self, state: NewtonState) -> tuple[Precision, float, float]:
+        """Precision of q at the end, and the ELBO with its Monte-Carlo standard error, nats."""
+        objective = self._at(state.theta)
+        place = objective.place(state.mean, state.draws)
+        precision = self._precision(objective, place)
+        elbo, error = gaussian_elbo(objective, place, precision, state.theta, state.theta_covariance)
+        return precision, elbo, error
+
+    def report(self, state: NewtonState, elbo: float, error: float) -> StoppingReport:
+        """How the fit ended."""
+        converged = len(state.trace) < self.options.max_steps
+        reason = (
+            f"the last step promised {state.predicted:.2g} nats and gave {state.actual:.2g}"
+            if converged
+            else f"it ran out of its {self.options.max_steps} steps, the last of which promised {state.predicted:.2g} nats"
+        )
+        return StoppingReport(converged, reason, len(state.trace), elbo, error)

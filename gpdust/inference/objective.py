@@ -1,0 +1,93 @@
+"""The objective of natural and mgvi: −ELBO at fixed draws of q, its gradient, and its Gauss–Newton metric."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from gpdust.inference.cells import PriorOnCells
+from gpdust.inference.response import Response
+
+DRAW_CELLS = 4_000_000  # cells of all draws that are evaluated at once
+
+
+@dataclass(frozen=True)
+class Place:
+    """The mean on the cells, and the draws around it.
+
+    Attributes
+    ----------
+    mean : Tensor, shape (M,)
+    log_density : Tensor, shape (cells,)
+        φ at the mean.
+    offsets : Tensor, shape (pairs, cells)
+        B δ of the draws: φ ± offset. No rows for a point estimate.
+    """
+
+    mean: torch.Tensor
+    log_density: torch.Tensor
+    offsets: torch.Tensor
+
+    def moved(self, step: torch.Tensor, field: torch.Tensor, share: float) -> Place:
+        """The place after a share of a step, of which the field on the cells is given."""
+        return Place(self.mean + share * step, self.log_density + share * field, self.offsets)
+
+    def log_densities(self) -> torch.Tensor:
+        """φ of all draws, shape (2 pairs, cells), or of the mean alone, shape (1, cells)."""
+        if not len(self.offsets):
+            return self.log_density[None]
+        return torch.cat([self.log_density + self.offsets, self.log_density - self.offsets])
+
+
+class Objective:
+    """F(v) = ½ |v|² + E[−log L(v ± δ)] at given hyperparameters, nats.
+
+    Parameters
+    ----------
+    cells : PriorOnCells
+    response : Response
+    """
+
+    def __init__(self, cells: PriorOnCells, response: Response) -> None:
+        self.cells, self.response = cells, response
+
+    def place(self, mean: torch.Tensor, draws: torch.Tensor) -> Place:
+        """Put mean and draws, shapes (M,) and (pairs, M), on the cells."""
+        log_density = self.cells.log_density(mean)
+        offsets = self.cells.apply(draws) if len(draws) else log_density.new_zeros(0, len(log_density))
+        return Place(mean, log_density, offsets)
+
+    def value(self, place: Place) -> float:
+        """F; infinite where a density overflows."""
+        value = 0.5 * float(place.mean.square().sum()) + float(self.energies(place).mean())
+        return value if value == value else float("inf")
+
+    def energies(self, place: Place) -> torch.Tensor:
+        """−log L of every draw, shape (2 pairs,); draw i + pairs mirrors draw i."""
+        return torch.cat([self.response.energy(some) for some in self._blocks(place)])
+
+    def slopes(self, place: Place) -> torch.Tensor:
+        """∂(−log L)/∂φ of every draw, shape (2 pairs, cells)."""
+        return torch.cat([self.response.energy_and_gradient(some)[1] for some in self._blocks(place)])
+
+    def gradient(self, place: Place) -> tuple[float, torch.Tensor]:
+        """F and its gradient by v, shape (M,)."""
+        energy, slope, count = 0.0, torch.zeros_like(place.log_density), 0
+        for some in self._blocks(place):
+            energies, slopes = self.response.energy_and_gradient(some)
+            energy, count = energy + float(energies.sum()), count + len(some)
+            slope += slopes.sum(0)
+        value = 0.5 * float(place.mean.square().sum()) + energy / count
+        return value, place.mean + self.cells.adjoint(slope / count)
+
+    def metric(self, place: Place) -> torch.Tensor:
+        """G = E[DᵀRᵀWRD], averaged over the draws, shape (rays, cell, cell)."""
+        return self.response.metric(place.log_densities())
+
+    def _blocks(self, place: Place) -> tuple[torch.Tensor, ...]:
+        rows = max(1, DRAW_CELLS // len(place.log_density))
+        if not len(place.offsets):
+            return (place.log_density[None],)
+        signed = [(place.log_density + sign * some) for sign in (1, -1) for some in place.offsets.split(rows)]
+        return tuple(signed)

@@ -1,0 +1,96 @@
+"""Λ = I + BᵀGB, the precision of q(v): what can be asked of it, and the dense answer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+
+from gpdust.inference.cells import PriorOnCells
+from gpdust.inference.response import Response
+
+
+class Precision(ABC):
+    """The precision of the whitened latents at one place.
+
+    Parameters
+    ----------
+    cells : PriorOnCells
+    response : Response
+    metric : Tensor, shape (rays, cell, cell)
+        G, the Gauss–Newton metric of the stars on the cells.
+    """
+
+    def __init__(self, cells: PriorOnCells, response: Response, metric: torch.Tensor) -> None:
+        self.cells, self.response, self.metric = cells, response, metric
+
+    def product(self, latent: torch.Tensor) -> torch.Tensor:
+        """Λ v: (batch, latent) to (batch, latent)."""
+        return self.cells.adjoint(self.response.product(self.metric, self.cells.apply(latent))).add_(latent)
+
+    def coloured(self, standard: torch.Tensor, standard_cells: torch.Tensor) -> torch.Tensor:
+        """Noise with covariance Λ from standard normals: (batch, latent) and (batch, cells) to (batch, latent)."""
+        return self.cells.adjoint(self.response.noise(self.metric, standard_cells)).add_(standard)
+
+    @abstractmethod
+    def solve(
+        self, right: torch.Tensor, tolerance: float, damping: float = 0.0, start: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """(Λ + damping) ⁻¹ b: (batch, latent) to (batch, latent).
+
+        Parameters
+        ----------
+        right : Tensor, shape (batch, latent)
+        tolerance : float
+            Error of the answer, in the norm of Λ, over the norm of the right side in that of Λ⁻¹.
+        damping : float
+            Of Levenberg and Marquardt, in units of the prior's precision.
+        start : Tensor, shape (batch, latent), optional
+            A first guess.
+        """
+
+    @abstractmethod
+    def log_determinant(self) -> tuple[float, float]:
+        """ln |Λ| and its Monte-Carlo standard error, nats."""
+
+
+class DensePrecision(Precision):
+    """Λ as a matrix and its Cholesky factor: for up to some thousands of latents."""
+
+    def __init__(self, cells: PriorOnCells, response: Response, metric: torch.Tensor) -> None:
+        super().__init__(cells, response, metric)
+        size = cells.model.prior.latent_size
+        self.matrix = torch.eye(size, dtype=metric.dtype)
+        for which, linear_map in cells.maps():
+            n = metric.shape[-1]
+            rows = linear_map.matrix.unflatten(0, (-1, n))
+            weighted = metric[which.start // n : which.stop // n] @ rows
+            self.matrix.addmm_(linear_map.matrix.mT, weighted.flatten(0, 1))
+        self.matrix = 0.5 * (self.matrix + self.matrix.mT)
+        self._factors: dict[float, torch.Tensor] = {}
+
+    def factor(self, damping: float = 0.0) -> torch.Tensor:
+        """Lower Cholesky factor of Λ + damping."""
+        if damping not in self._factors:
+            identity = torch.eye(len(self.matrix), dtype=self.matrix.dtype)
+            self._factors[damping] = torch.linalg.cholesky(self.matrix + damping * identity)
+        return self._factors[damping]
+
+    def product(self, latent: torch.Tensor) -> torch.Tensor:
+        """Λ v: (batch, latent) to (batch, latent)."""
+        return latent @ self.matrix
+
+    def solve(
+        self, right: torch.Tensor, tolerance: float, damping: float = 0.0, start: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """(Λ + damping) ⁻¹ b, exactly: neither tolerance nor a first guess is needed."""
+        return torch.cholesky_solve(right.mT, self.factor(damping)).mT
+
+    def log_determinant(self) -> tuple[float, float]:
+        """ln |Λ|, exactly."""
+        return 2 * float(self.factor().diagonal().log().sum()), 0.0
+
+    def covariance_factor(self) -> torch.Tensor:
+        """S with S Sᵀ = Λ⁻¹, shape (latent, latent)."""
+        identity = torch.eye(len(self.matrix), dtype=self.matrix.dtype)
+        return torch.linalg.solve_triangular(self.factor(), identity, upper=False).mT.contiguous()

@@ -1,0 +1,74 @@
+"""Where a fit stands: all that is needed to go on, whichever engine goes on with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from gpdust.inference.convergence import StoppingRule
+from gpdust.inference.trace import Trace
+
+
+def _nothing() -> torch.Tensor:
+    return torch.zeros(0, 0, dtype=torch.float64)
+
+
+@dataclass
+class State:
+    """What all engines share; resuming is starting from a state.
+
+    Attributes
+    ----------
+    mean : Tensor, shape (M,)
+        Of v.
+    theta : Tensor, shape (P,)
+        Standardised hyperparameters.
+    theta_covariance : Tensor, shape (P, P)
+        Its approximate posterior covariance; empty until it is known.
+    phase : str
+        What the engine does next; "done" at the end.
+    trace : Trace
+    rule : StoppingRule
+        What has been seen of convergence.
+    seconds : float
+        Wall time spent.
+    """
+
+    mean: torch.Tensor
+    theta: torch.Tensor
+    phase: str
+    trace: Trace
+    rule: StoppingRule
+    seconds: float = 0.0
+    theta_covariance: torch.Tensor = field(default_factory=_nothing)
+
+
+@dataclass
+class NewtonState(State):
+    """What natural and mgvi need beside it.
+
+    Attributes
+    ----------
+    seed : int
+        Of the standard normals behind all draws: the same at every step, so that the objective is smooth.
+    draws : Tensor, shape (pairs, M)
+        Offsets δ of the draws: v = mean ± δ. Empty before the first draw.
+    damping : float
+        Of Levenberg and Marquardt.
+    curvature : Tensor, shape (P, P)
+        What secants have shown of the curvature of the ELBO by θ beyond the Gauss–Newton part.
+    theta_step, theta_slope : Tensor, shape (P,)
+        The last step of θ, and the gradient where it began; empty before the first.
+    predicted, actual : float
+        Decrease of the objective that the last step promised, and that it gave, nats.
+    """
+
+    seed: int = 0
+    draws: torch.Tensor = field(default_factory=_nothing)
+    damping: float = 0.0
+    curvature: torch.Tensor = field(default_factory=_nothing)
+    theta_step: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+    theta_slope: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+    predicted: float = float("inf")
+    actual: float = float("inf")

@@ -1,0 +1,26 @@
+"""How well a map meets a known truth: errors, coverage, bias, CRPS and held-out stars, by stated formulas.
+
+Every cell counts once, whatever its volume, as in the benchmark of Dharmawardena et al. (2022).
+"""
+
+from gpdust.scores.draws import draw_scores, posterior_scores
+from gpdust.scores.formulas import LEVELS, bias_and_scatter, coverage, crps, rank_coverage, relative_error
+from gpdust.scores.heldout import log_predictive_density
+from gpdust.scores.percentiles import STRUCTURE, DensityScores, density_scores
+from gpdust.scores.results import PosteriorScores
+
+__all__ = [
+    "LEVELS",
+    "STRUCTURE",
+    "DensityScores",
+    "PosteriorScores",
+    "bias_and_scatter",
+    "coverage",
+    "crps",
+    "density_scores",
+    "draw_scores",
+    "log_predictive_density",
+    "posterior_scores",
+    "rank_coverage",
+    "relative_error",
+]
