@@ -58,7 +58,10 @@ def coarsen(grid: RayGrid, cells: int, seed: int = 0) -> Coarsening:
     directions = _sums(group, grid.cell_points()[:, -1] * solid_angle[:, None])
     l, b = np.arctan2(directions[:, 1], directions[:, 0]), np.arctan2(directions[:, 2], np.hypot(*directions[:, :2].T))
     coarse = RayGrid(
-        np.rad2deg(l) * DEGREE, np.rad2deg(b) * DEGREE, as_quantity(edges[kept], PARSEC), _sums(group, solid_angle) * u.sr
+        np.rad2deg(l) * DEGREE,
+        np.rad2deg(b) * DEGREE,
+        as_quantity(edges[kept], PARSEC),
+        _sums(group, solid_angle) * u.sr,
     )
     return Coarsening(coarse, group)
 

@@ -52,6 +52,7 @@ def conjugate_gradient(
     tolerance: float,
     max_iterations: int,
     start: torch.Tensor | None = None,
+    floor: float = 0.0,
 ) -> Solution:
     """Solve A x = b for a symmetric positive definite A.
 
@@ -66,6 +67,8 @@ def conjugate_gradient(
         The residual rᵀP⁻¹r at which to stop is tolerance² times that of the right side.
     max_iterations : int
     start : Tensor, shape (batch, n), optional
+    floor : float
+        A residual rᵀP⁻¹r that is never worth another iteration.
 
     Returns
     -------
@@ -82,8 +85,9 @@ def conjugate_gradient(
     norm = gamma if start is None else (right * precondition(right)).sum(-1)
     direction = preconditioned.clone()
     steps, ratios = [], []
+    enough = (tolerance**2 * norm).clamp_min(floor)
     while len(steps) < max_iterations:
-        active = gamma > tolerance**2 * norm
+        active = gamma > enough
         if not active.any():
             break
         moved = product(direction)

@@ -14,8 +14,8 @@ from gpdust.inference.response import Response
 
 MAX_ITERATIONS = 400
 BATCH_LATENTS = 1_000_000  # of all right sides that are solved at once
-PROBES = 16
-PROBE_TOLERANCE = 0.05
+PROBES = 8
+PROBE_TOLERANCE = 0.1
 
 
 class MatrixFreePrecision(Precision):
@@ -56,7 +56,12 @@ class MatrixFreePrecision(Precision):
         return max(1, BATCH_LATENTS // self.cells.model.prior.latent_size)
 
     def solve(
-        self, right: torch.Tensor, tolerance: float, damping: float = 0.0, start: torch.Tensor | None = None
+        self,
+        right: torch.Tensor,
+        tolerance: float,
+        damping: float = 0.0,
+        start: torch.Tensor | None = None,
+        floor: float = 0.0,
     ) -> torch.Tensor:
         """(Λ + damping) ⁻¹ b: (batch, latent) to (batch, latent)."""
 
@@ -69,13 +74,13 @@ class MatrixFreePrecision(Precision):
         for first in range(0, len(right), self._batch):
             some = slice(first, first + self._batch)
             guess = None if start is None else torch.stack(list(starts[some]))
-            solution = conjugate_gradient(product, right[some], self._precondition, tolerance, MAX_ITERATIONS, guess)
+            solution = conjugate_gradient(product, right[some], self._precondition, tolerance, MAX_ITERATIONS, guess, floor)
             answers.append(solution.x)
             self.iterations.append(solution.iterations)
         return torch.cat(answers)
 
     def log_determinant(self) -> tuple[float, float]:
-        """ln |Λ| = ln |P| + tr ln P^{-1/2} Λ P^{-1/2}, the trace by Lanczos quadrature over random probes."""
+        """Ln |Λ| = ln |P| + tr ln P^{-1/2} Λ P^{-1/2}, the trace by Lanczos quadrature over random probes."""
         generator = torch.Generator().manual_seed(self.seed)
         size = self.cells.model.prior.latent_size
         forms = []

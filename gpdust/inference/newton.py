@@ -34,7 +34,7 @@ from gpdust.inference.state import NewtonState
 from gpdust.inference.trace import Trace
 from gpdust.model import DustModel
 
-NEAR = 5.0  # nats: a predicted decrease at which draws begin to matter
+NEAR = 30.0  # nats: a predicted decrease at which draws begin to matter
 LARGEST_DAMPING = 1e8
 PROMISE_KEPT = 0.1  # share of the predicted decrease below which a step is not taken
 
@@ -68,9 +68,9 @@ class NewtonOptions:
     """
 
     samples: int = 20
-    tolerance: float = 0.01
-    theta_tolerance: float = 0.05
-    solve_tolerance: float = 0.05
+    tolerance: float = 0.1
+    theta_tolerance: float = 0.1
+    solve_tolerance: float = 0.1
     sample_tolerance: float = 0.05
     reach: float = 0.5
     theta_reach: float = 0.7
@@ -92,12 +92,15 @@ class Newton:
 
     def __init__(self, model: DustModel, options: NewtonOptions = NewtonOptions(), dense: bool = True) -> None:
         if options.samples < 2 or options.samples % 2:
-            raise InferenceError(f"samples must be even and at least 2, since draws are mirrored, got {options.samples}")
+            raise InferenceError(
+                f"samples must be even and at least 2, since draws are mirrored, got {options.samples}"
+            )
         self.model, self.options, self.dense = model, options, dense
         self.response = Response(model)
         self._coarse_model = None if dense else model.coarsened(COARSE_CELLS)
         self._objective: Objective | None = None
         self._coarse: CoarsePosterior | None = None
+        self._last: CoarsePreconditioner | None = None
         self.iterations: list[tuple[str, int]] = []
 
     # Life of a fit
@@ -139,7 +142,7 @@ class Newton:
         """New draws, the mean that belongs to them, and one step of the hyperparameters, which carries v along."""
         objective = self._at(state.theta)
         state = self._redraw(state, objective, self.options.sample_tolerance)
-        state = self._newton(state, objective, self._precision, 10 * self.options.tolerance, at_most=3)
+        state = self._newton(state, objective, self._precision, 3 * self.options.tolerance, at_most=3)
         place = objective.place(state.mean, state.draws)
         precision = self._precision(objective, place)
         slopes = objective.slopes(place)
@@ -170,7 +173,7 @@ class Newton:
         moved = state.mean - before
         precision = self._precision(objective, place)
         drift = 0.5 * float((moved * precision.product(moved[None])[0]).sum())
-        return replace(state, phase="done" if drift < 20 * self.options.tolerance else "settle", predicted=drift)
+        return replace(state, phase="done" if drift < 3 * self.options.tolerance else "settle", predicted=drift)
 
     # Parts
 
@@ -186,8 +189,16 @@ class Newton:
         metric = objective.metric(place)
         if self.dense:
             return DensePrecision(objective.cells, self.response, metric)
-        preconditioner = CoarsePreconditioner(self._coarse, place.mean) if self.options.precondition else None
-        return MatrixFreePrecision(objective.cells, self.response, metric, preconditioner)
+        return MatrixFreePrecision(objective.cells, self.response, metric, self._preconditioner(place))
+
+    def _preconditioner(self, place: Place) -> CoarsePreconditioner | None:
+        """The preconditioner for a place: the last one, if it was built near by."""
+        if not self.options.precondition:
+            return None
+        if self._last is None or self._last.coarse is not self._coarse or self._last.is_stale(place.mean):
+            self._last = None
+            self._last = CoarsePreconditioner(self._coarse, place.mean)
+        return self._last
 
     def _coarse_climb(self, state: NewtonState) -> NewtonState:
         """Fit the coarse grid, where the preconditioner is the precision itself."""
@@ -243,7 +254,8 @@ class Newton:
         while predicted > tolerance and (at_most is None or taken < at_most):
             precision = make_precision(objective, place)
             while True:
-                step = -precision.solve(gradient[None], self.options.solve_tolerance, damping)[0]
+                solve_tolerance = self.options.solve_tolerance
+                step = -precision.solve(gradient[None], solve_tolerance, damping, floor=tolerance)[0]
                 self._note(precision, "step")
                 field = objective.cells.apply(step)
                 share = min(1.0, self.options.reach / max(float(field.abs().max()), 1e-12))
@@ -280,8 +292,8 @@ class Newton:
     def _check(value: float) -> None:
         if not math.isfinite(value):
             raise InferenceError(
-                f"the objective is {value}: a density has overflowed. Check the prior's mean density and amplitude, and "
-                "the errors of the brightest stars"
+                f"the objective is {value}: a density has overflowed. Check the prior's mean density and amplitude, "
+                "and the errors of the brightest stars"
             )
 
     # The end
@@ -300,6 +312,6 @@ class Newton:
         reason = (
             f"the last step promised {state.predicted:.2g} nats and gave {state.actual:.2g}"
             if converged
-            else f"it ran out of its {self.options.max_steps} steps, the last of which promised {state.predicted:.2g} nats"
+            else f"it ran out of its {self.options.max_steps} steps; the last promised {state.predicted:.2g} nats"
         )
         return StoppingReport(converged, reason, len(state.trace), elbo, error)

@@ -34,7 +34,12 @@ class Precision(ABC):
 
     @abstractmethod
     def solve(
-        self, right: torch.Tensor, tolerance: float, damping: float = 0.0, start: torch.Tensor | None = None
+        self,
+        right: torch.Tensor,
+        tolerance: float,
+        damping: float = 0.0,
+        start: torch.Tensor | None = None,
+        floor: float = 0.0,
     ) -> torch.Tensor:
         """(Λ + damping) ⁻¹ b: (batch, latent) to (batch, latent).
 
@@ -47,11 +52,13 @@ class Precision(ABC):
             Of Levenberg and Marquardt, in units of the prior's precision.
         start : Tensor, shape (batch, latent), optional
             A first guess.
+        floor : float
+            An error, nats, that is small enough whatever the right side.
         """
 
     @abstractmethod
     def log_determinant(self) -> tuple[float, float]:
-        """ln |Λ| and its Monte-Carlo standard error, nats."""
+        """Ln |Λ| and its Monte-Carlo standard error, nats."""
 
 
 class DensePrecision(Precision):
@@ -81,13 +88,18 @@ class DensePrecision(Precision):
         return latent @ self.matrix
 
     def solve(
-        self, right: torch.Tensor, tolerance: float, damping: float = 0.0, start: torch.Tensor | None = None
+        self,
+        right: torch.Tensor,
+        tolerance: float,
+        damping: float = 0.0,
+        start: torch.Tensor | None = None,
+        floor: float = 0.0,
     ) -> torch.Tensor:
         """(Λ + damping) ⁻¹ b, exactly: neither tolerance nor a first guess is needed."""
         return torch.cholesky_solve(right.mT, self.factor(damping)).mT
 
     def log_determinant(self) -> tuple[float, float]:
-        """ln |Λ|, exactly."""
+        """Ln |Λ|, exactly."""
         return 2 * float(self.factor().diagonal().log().sum()), 0.0
 
     def covariance_factor(self) -> torch.Tensor:

@@ -18,7 +18,9 @@ from gpdust.inference.response import Response
 from gpdust.model import DustModel
 from gpdust.prior import SpectralGP
 
-COARSE_CELLS = 1800
+COARSE_CELLS = 1000
+STALE = 0.15  # dex
+COVARIANCE_LATENTS = 2_000_000  # of all rows held at once
 
 
 class CoarsePosterior:
@@ -40,8 +42,16 @@ class CoarsePosterior:
         self._shared = None
         if isinstance(model.prior, SpectralGP) and coarse.prior.box != model.prior.box:
             self._shared = coarse.prior.box.transfer_indices(model.prior.box)
-        maps = [linear_map for _, linear_map in self.cells.maps()]
-        self.covariance = maps[0].covariance() if len(maps) == 1 else _covariance_of_all(self.cells)
+        self.covariance = self._covariance()
+
+    def _covariance(self) -> torch.Tensor:
+        """K = B Bᵀ of the coarse cells, dex², from those latents alone that the fine model has too."""
+        rows = max(1, COVARIANCE_LATENTS // self.cells.model.prior.latent_size)
+        identity = torch.eye(len(self.cells.offset), dtype=torch.float64)
+        seen = [
+            self.cells.apply(self.restrict(self.prolong(self.cells.adjoint(some)))) for some in identity.split(rows)
+        ]
+        return torch.cat(seen)
 
     def itself(self) -> CoarsePosterior:
         """The coarse model as a fine one: then P is Λ."""
@@ -80,8 +90,8 @@ class CoarsePreconditioner:
 
     def __init__(self, coarse: CoarsePosterior, latent: torch.Tensor) -> None:
         self.coarse = coarse
-        log_density = coarse.cells.log_density(coarse.restrict(latent))
-        self.metric = coarse.response.metric(log_density[None])
+        self._log_density = coarse.cells.log_density(coarse.restrict(latent))
+        self.metric = coarse.response.metric(self._log_density[None])
         n = self.metric.shape[-1]
         scale = self.metric.diagonal(dim1=-2, dim2=-1).clamp_min(1e-200).sqrt()
         unit = self.metric / (scale[:, :, None] * scale[:, None, :])
@@ -94,6 +104,11 @@ class CoarsePreconditioner:
         cholesky = torch.linalg.cholesky(0.5 * (inner + inner.mT))
         self.log_determinant = 2 * float(cholesky.diagonal().log().sum())
         self._inverse = torch.cholesky_inverse(cholesky)
+
+    def is_stale(self, latent: torch.Tensor) -> bool:
+        """Whether the density has moved so much since this was built that building it anew pays."""
+        log_density = self.coarse.cells.log_density(self.coarse.restrict(latent))
+        return float((log_density - self._log_density).abs().max()) > STALE
 
     def __call__(self, right: torch.Tensor) -> torch.Tensor:
         """P⁻¹ b: (batch, fine latent) to (batch, fine latent)."""
@@ -112,8 +127,3 @@ class CoarsePreconditioner:
     def n_cells(self) -> int:
         """Cells of the coarse model."""
         return len(self._inverse)
-
-
-def _covariance_of_all(cells: PriorOnCells) -> torch.Tensor:
-    matrix = torch.cat([linear_map.matrix for _, linear_map in cells.maps()])
-    return matrix @ matrix.mT

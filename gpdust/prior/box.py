@@ -9,6 +9,7 @@ import torch
 from scipy.fft import next_fast_len
 
 BATCH_NODES = 2_000_000  # nodes of all fields that are transformed at once
+LARGE_NODES = 300_000
 AXES = (-3, -2, -1)
 
 
@@ -80,7 +81,7 @@ class PeriodicBox:
         return PeriodicBox(self.origin, self.lengths, shape)
 
     def wave_numbers(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """k along each axis, 1/pc, shaped to broadcast to `half_shape`."""
+        """K along each axis, 1/pc, shaped to broadcast to `half_shape`."""
         hx, hy, hz = self.spacing
         nx, ny, nz = self.shape
         frequencies = (
@@ -129,10 +130,16 @@ class PeriodicBox:
         """Adjoint of `field`: (..., nodes) to (..., latent_size)."""
         field = field.unflatten(-1, self.shape)
         if field[..., 0, 0, 0].numel() * self.n_nodes <= BATCH_NODES:
-            return torch.view_as_real(torch.fft.rfftn(field, dim=AXES) * adjoint_weight).flatten(-4)
+            return torch.view_as_real(self._forward(field) * adjoint_weight).flatten(-4)
         flat = field.reshape(-1, *self.shape)
-        modes = [torch.view_as_real(torch.fft.rfftn(one) * adjoint_weight).flatten() for one in flat]
+        modes = [torch.view_as_real(self._forward(one) * adjoint_weight).flatten() for one in flat]
         return torch.stack(modes).reshape(*field.shape[:-3], -1)
+
+    def _forward(self, field: torch.Tensor) -> torch.Tensor:
+        if self.n_nodes > LARGE_NODES:
+            return torch.fft.rfftn(field, dim=AXES)
+        # Two transforms where one would do: threads that wait for each other cost more than a small box is worth.
+        return torch.fft.fft2(torch.fft.rfft(field), dim=(-3, -2))
 
     def transfer(self, latent: torch.Tensor, finer: PeriodicBox) -> torch.Tensor:
         """Latents of a finer box of the same lengths whose field has this one's modes, and no others.

@@ -24,6 +24,7 @@ from gpdust.prior.linear_map import MatrixMap
 from gpdust.prior.placement import PLACEMENTS, SampledVolume
 from gpdust.units import DENSITY, PARSEC, as_array, as_float, as_tensor
 
+
 class InducingGP:
     """Gaussian-process prior of the log-density, made tractable by inducing points.
 

@@ -84,12 +84,12 @@ class Interpolation:
 
 class _Interpolate(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, field: torch.Tensor, interpolation: Interpolation) -> torch.Tensor:  # noqa: ANN001
+    def forward(ctx, field: torch.Tensor, interpolation: Interpolation) -> torch.Tensor:
         ctx.interpolation = interpolation
         return interpolation.forward(field)
 
     @staticmethod
-    def backward(ctx, cotangent: torch.Tensor) -> tuple[torch.Tensor, None]:  # noqa: ANN001
+    def backward(ctx, cotangent: torch.Tensor) -> tuple[torch.Tensor, None]:
         return ctx.interpolation.adjoint(cotangent), None
 
 

@@ -32,10 +32,6 @@ class LinearMap(ABC):
     def adjoint(self, cotangent: torch.Tensor) -> torch.Tensor:
         """Bᵀ y: (..., points) to (..., latent)."""
 
-    @abstractmethod
-    def covariance(self) -> torch.Tensor:
-        """B Bᵀ, dex², shape (points, points): for few points."""
-
     def log_density(self, latent: torch.Tensor) -> torch.Tensor:
         """φ without its residual, dex: (..., latent) to (..., points)."""
         return self.mean + self.apply(latent)
@@ -60,7 +56,3 @@ class MatrixMap(LinearMap):
     def adjoint(self, cotangent: torch.Tensor) -> torch.Tensor:
         """Bᵀ y: (..., points) to (..., latent)."""
         return cotangent @ self.matrix
-
-    def covariance(self) -> torch.Tensor:
-        """B Bᵀ, dex², shape (points, points)."""
-        return self.matrix @ self.matrix.mT

@@ -29,7 +29,7 @@ def density_of(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
 
 
 def knot_positions() -> torch.Tensor:
-    """ln κ of the knots of a free-form spectrum, shape (SPECTRUM_KNOTS,)."""
+    """Ln κ of the knots of a free-form spectrum, shape (SPECTRUM_KNOTS,)."""
     low, high = (math.log(value) for value in SPECTRUM_RANGE)
     return torch.linspace(low, high, SPECTRUM_KNOTS, dtype=torch.float64)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -26,7 +25,6 @@ DISCARDED = 0.02  # the share of the variance that a chosen box may lose between
 FINEST = 1.0  # of a cell's size: a finer box than that would resolve what no star sees
 PADDING = 2.0  # length scales between the volume and its periodic image
 MOST_LATENTS = 4_000_000
-COVARIANCE_NODES = 2_000_000  # of all fields held at once
 SPECTRUM_WIDTH = 1.0  # prior standard deviation of ln power at each knot
 
 
@@ -54,12 +52,6 @@ class SpectralMap(LinearMap):
     def adjoint(self, cotangent: torch.Tensor) -> torch.Tensor:
         """Bᵀ y: (..., points) to (..., latent)."""
         return self.interpolation.box.field_adjoint(self.interpolation.adjoint(cotangent), self._adjoint_weight)
-
-    def covariance(self) -> torch.Tensor:
-        """B Bᵀ, dex², shape (points, points)."""
-        identity = torch.eye(len(self.residual_variance), dtype=torch.float64)
-        rows = max(1, COVARIANCE_NODES // self.interpolation.box.n_nodes)
-        return torch.cat([self.apply(self.adjoint(some)) for some in identity.split(rows)])
 
 
 class SpectralGP:

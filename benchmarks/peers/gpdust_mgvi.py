@@ -1,0 +1,78 @@
+"""Solve an exported problem with gpdust's mgvi: python benchmarks/peers/gpdust_mgvi.py problem.npz result.npz.
+
+Takes the options of `export_problem.py`, builds the same model, and fails if that is not the exported problem.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import gpdust
+
+import numpy as np  # isort: skip
+from export_problem import add_arguments, build_model
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from common import machine, peak_memory  # noqa: E402
+
+PERCENTILES = (16, 50, 84)
+
+
+def check(model: gpdust.DustModel, problem: dict[str, np.ndarray]) -> None:
+    """Stop unless a model is the exported problem.
+
+    Raises
+    ------
+    SystemExit
+        If its stars, its box or its cells differ.
+    """
+    found = {
+        "diagonal": model.statistics.diagonal,
+        "coupling": model.statistics.coupling,
+        "weighted": model.statistics.weighted,
+        "box_origin": model.prior.box.origin,
+        "box_lengths": model.prior.box.lengths,
+        "box_shape": model.prior.box.shape,
+        "points": model.grid.cell_points(),
+    }
+    wrong = [name for name, values in found.items() if not np.array_equal(np.asarray(values), problem[name])]
+    if wrong:
+        raise SystemExit(f"this is not the exported problem: {', '.join(wrong)} differ")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("problem", type=Path)
+    parser.add_argument("result", type=Path, help="percentile maps and times")
+    parser.add_argument("--samples", type=int, default=20, help="with their mirror images")
+    add_arguments(parser)
+    arguments = parser.parse_args()
+    with np.load(arguments.problem) as problem:
+        started = time.perf_counter()
+        model = build_model(arguments)
+        setup = time.perf_counter() - started
+        check(model, problem)
+    started = time.perf_counter()
+    posterior = gpdust.fit(model, engine="mgvi", seed=arguments.seed, samples=arguments.samples, progress=False)
+    seconds = time.perf_counter() - started
+    memory = peak_memory()
+    maps = posterior.percentiles(PERCENTILES, samples=arguments.samples)
+    record = {
+        "setup_seconds": setup,
+        "seconds": seconds,
+        "latents": model.prior.latent_size,
+        "steps": posterior.report.steps,
+        "converged": posterior.report.converged,
+        "memory": memory,
+        "machine": machine(),
+    }
+    np.savez(arguments.result, density=maps.density.value, record=json.dumps(record))
+    print(json.dumps(record, indent=2))
+
+
+if __name__ == "__main__":
+    main()
