@@ -53,6 +53,7 @@ def conjugate_gradient(
     max_iterations: int,
     start: torch.Tensor | None = None,
     floor: float = 0.0,
+    scale: torch.Tensor | None = None,
 ) -> Solution:
     """Solve A x = b for a symmetric positive definite A.
 
@@ -64,11 +65,13 @@ def conjugate_gradient(
     precondition : callable
         (batch, n) to P⁻¹ times each row.
     tolerance : float
-        The residual rᵀP⁻¹r at which to stop is tolerance² times that of the right side.
+        The residual rᵀP⁻¹r at which to stop is tolerance² times that of the right side, or times `scale`.
     max_iterations : int
     start : Tensor, shape (batch, n), optional
     floor : float
         A residual rᵀP⁻¹r that is never worth another iteration.
+    scale : Tensor, shape (batch,), optional
+        What the residual is compared with.
 
     Returns
     -------
@@ -85,7 +88,7 @@ def conjugate_gradient(
     norm = gamma if start is None else (right * precondition(right)).sum(-1)
     direction = preconditioned.clone()
     steps, ratios = [], []
-    enough = (tolerance**2 * norm).clamp_min(floor)
+    enough = (tolerance**2 * (norm if scale is None else scale)).clamp_min(floor)
     while len(steps) < max_iterations:
         active = gamma > enough
         if not active.any():

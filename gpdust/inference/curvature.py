@@ -8,77 +8,58 @@ import torch
 
 from gpdust.inference.precision import Precision
 
-STEEPEST = 9.0  # times the Gauss–Newton part: more than that a secant is not believed
-
 
 @dataclass(frozen=True)
 class ThetaCurvature:
-    """The Gauss–Newton curvature of −ELBO by θ, with v carried along, and the part of it that only secants show.
+    """The expected curvature of −ELBO by θ, with v carried along.
 
     Moving θ at fixed v would fight the data and crawl. With v carried along by D = −Λ⁻¹ Λ_vθ the fit to the data holds,
-    and what is left is the Schur complement C. It lacks how the volume of q depends on θ (Occam's factor), which is of
-    the same order: the difference of two gradients tells.
+    and what the Gauss–Newton metric leaves is the Schur complement C. The volume of q depends on θ as well (Occam's
+    factor). In the linear-Gaussian limit the Fisher information of the evidence is ½ tr(S⁻¹∂S S⁻¹∂S) with S = BBᵀ + N
+    and ∂S = ∂B Bᵀ + B ∂Bᵀ; of its two products one is C in expectation, and the other equals it where ∂B and B
+    commute, as they do for stationary kernels. So the parameters of the kernel count twice, and the mean once.
 
     Attributes
     ----------
-    schur : Tensor, shape (P, P)
-        C.
+    curvature : Tensor, shape (P, P)
+        Fisher information of θ, with its prior.
     response : Tensor, shape (P, M)
         −D: how v must move for a step of θ.
     """
 
-    schur: torch.Tensor
+    curvature: torch.Tensor
     response: torch.Tensor
 
     @classmethod
-    def of(cls, precision: Precision, derivatives: torch.Tensor, tolerance: float) -> ThetaCurvature:
-        """At one place; `derivatives` are ∂φ/∂θ on the cells at fixed v, shape (P, cells)."""
-        weighted = precision.response.product(precision.metric, derivatives)
-        cross = precision.cells.adjoint(weighted)
-        response = precision.solve(cross, tolerance)
-        identity = torch.eye(len(derivatives), dtype=derivatives.dtype)
-        # Symmetric, and right to second order in the error of the solve.
-        schur = identity + derivatives @ weighted.mT - 2 * cross @ response.mT
-        schur = schur + response @ precision.product(response).mT
-        return cls(0.5 * (schur + schur.mT), response)
-
-    def beyond(
-        self, last: torch.Tensor, step: torch.Tensor, gradient: torch.Tensor, before: torch.Tensor
-    ) -> torch.Tensor:
-        """Update what lies beyond C by the secant of the last step (symmetric rank one), shape (P, P).
+    def of(
+        cls, precision: Precision, derivatives: torch.Tensor, of_kernel: torch.Tensor, tolerance: float
+    ) -> ThetaCurvature:
+        """At one place.
 
         Parameters
         ----------
-        last : Tensor, shape (P, P)
-            What was known of it; empty at first, when half of C stands for it.
-        step, gradient, before : Tensor, shape (P,)
-            The last step of θ, the gradient of −ELBO now, and before the step.
+        precision : Precision
+        derivatives : Tensor, shape (P, cells)
+            ∂φ/∂θ on the cells at fixed v.
+        of_kernel : Tensor of bool, shape (P,)
+            Which entries of θ belong to the kernel.
+        tolerance : float
+            Of the solves.
         """
-        if not len(last):
-            return 0.5 * self.schur
-        missing = gradient - before - (self.schur + last) @ step
-        along = float(missing @ step)
-        if abs(along) > 1e-8 * float(missing.norm() * step.norm()):
-            last = last + torch.outer(missing, missing) / along
-        return self._within_reason(last)
+        weighted = precision.response.product(precision.metric, derivatives)
+        cross = precision.cells.adjoint(weighted)
+        response = precision.solve(cross, tolerance)
+        # Right to second order in the error of the solves.
+        schur = derivatives @ weighted.mT - 2 * cross @ response.mT + response @ precision.product(response).mT
+        twice = of_kernel.to(schur.dtype)
+        fisher = schur + torch.outer(twice, twice) * schur
+        values, vectors = torch.linalg.eigh(0.5 * (fisher + fisher.mT))
+        curvature = (vectors * (values.clamp_min(0) + 1)) @ vectors.mT  # the prior of θ alone gives one
+        return cls(curvature, response)
 
-    def _within_reason(self, beyond: torch.Tensor) -> torch.Tensor:
-        """The part beyond C, with C + it kept between ⅔ C and a multiple of C."""
-        factor = torch.linalg.cholesky(self._positive(self.schur))
-        relative = torch.linalg.solve_triangular(factor, beyond, upper=False)
-        relative = torch.linalg.solve_triangular(factor, relative.mT, upper=False)
-        values, vectors = torch.linalg.eigh(0.5 * (relative + relative.mT))
-        vectors = factor @ vectors
-        return (vectors * values.clamp(-1 / 3, STEEPEST)) @ vectors.mT
-
-    @staticmethod
-    def _positive(matrix: torch.Tensor) -> torch.Tensor:
-        values, vectors = torch.linalg.eigh(matrix)
-        return (vectors * values.clamp_min(1.0)) @ vectors.mT  # the prior of θ alone gives one
-
-    def step(self, beyond: torch.Tensor, gradient: torch.Tensor, reach: float) -> tuple[torch.Tensor, float]:
+    def step(self, gradient: torch.Tensor, reach: float) -> tuple[torch.Tensor, float]:
         """The step of θ, no entry longer than `reach`, and the gain of ELBO that a full step promises, nats."""
-        step = -torch.linalg.solve(self._positive(self.schur + beyond), gradient)
+        step = -torch.linalg.solve(self.curvature, gradient)
         predicted = -0.5 * float(step @ gradient)
         return step * min(1.0, reach / max(float(step.abs().max()), 1e-12)), predicted
 
@@ -86,6 +67,7 @@ class ThetaCurvature:
         """How v moves with a step of θ, shape (M,)."""
         return -step @ self.response
 
-    def covariance(self, beyond: torch.Tensor) -> torch.Tensor:
+    @property
+    def covariance(self) -> torch.Tensor:
         """Approximate posterior covariance of θ, shape (P, P)."""
-        return torch.linalg.inv(self._positive(self.schur + beyond))
+        return torch.linalg.inv(self.curvature)

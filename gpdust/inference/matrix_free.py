@@ -70,11 +70,29 @@ class MatrixFreePrecision(Precision):
             return moved.add_(latent, alpha=damping) if damping else moved
 
         answers = []
-        starts = [None] * len(right) if start is None else start
         for first in range(0, len(right), self._batch):
             some = slice(first, first + self._batch)
-            guess = None if start is None else torch.stack(list(starts[some]))
-            solution = conjugate_gradient(product, right[some], self._precondition, tolerance, MAX_ITERATIONS, guess, floor)
+            guess = None if start is None else start[some]
+            solution = conjugate_gradient(
+                product, right[some], self._precondition, tolerance, MAX_ITERATIONS, guess, floor=floor
+            )
+            answers.append(solution.x)
+            self.iterations.append(solution.iterations)
+        return torch.cat(answers)
+
+    def _solve_draws(
+        self, standard: torch.Tensor, from_stars: torch.Tensor, tolerance: float, start: torch.Tensor | None
+    ) -> torch.Tensor:
+        answers = []
+        for first in range(0, len(standard), self._batch):
+            some = slice(first, first + self._batch)
+            right = standard[some] + from_stars[some]
+            # Most latents no star sees: an error relative to all of them would leave those that are seen wrong.
+            seen = (from_stars[some] * self._precondition(from_stars[some])).sum(-1)
+            guess = self._precondition(right) if start is None else start[some]
+            solution = conjugate_gradient(
+                self.product, right, self._precondition, tolerance, MAX_ITERATIONS, guess, scale=seen
+            )
             answers.append(solution.x)
             self.iterations.append(solution.iterations)
         return torch.cat(answers)

@@ -33,7 +33,10 @@ from gpdust.inference.response import Response
 from gpdust.inference.state import NewtonState
 from gpdust.inference.trace import Trace
 from gpdust.model import DustModel
+from gpdust.prior import transfer
 
+COARSER = 12  # times fewer cells from grid to grid
+COARSE_GAIN = 0.5  # nats: what hyperparameters on a coarser grid need not gain
 NEAR = 30.0  # nats: a predicted decrease at which draws begin to matter
 LARGEST_DAMPING = 1e8
 PROMISE_KEPT = 0.1  # share of the predicted decrease below which a step is not taken
@@ -62,16 +65,16 @@ class NewtonOptions:
     max_steps : int
         Newton steps; the fit then stops and says that it has not converged.
     coarse_start : bool
-        Whether mgvi starts from the fit of a coarse grid.
+        Whether to start from the fit of a coarser grid.
     precondition : bool
         Whether mgvi uses its preconditioner: False shows what it is worth.
     """
 
     samples: int = 20
     tolerance: float = 0.1
-    theta_tolerance: float = 0.1
+    theta_tolerance: float = 0.3
     solve_tolerance: float = 0.1
-    sample_tolerance: float = 0.05
+    sample_tolerance: float = 0.03
     reach: float = 0.5
     theta_reach: float = 0.7
     max_steps: int = 200
@@ -97,7 +100,7 @@ class Newton:
             )
         self.model, self.options, self.dense = model, options, dense
         self.response = Response(model)
-        self._coarse_model = None if dense else model.coarsened(COARSE_CELLS)
+        self._coarse_model = model.coarsened(COARSE_CELLS) if options.precondition and not dense else None
         self._objective: Objective | None = None
         self._coarse: CoarsePosterior | None = None
         self._last: CoarsePreconditioner | None = None
@@ -132,11 +135,24 @@ class Newton:
         return replace(state, seconds=time.perf_counter() - self._started)
 
     def _climb(self, state: NewtonState) -> NewtonState:
-        """From the prior to near the most probable density, first on the coarse grid."""
-        if self._coarse_model and self.options.coarse_start and not state.mean.any():
-            state = self._coarse_climb(state)
+        """From the prior to near the most probable density, with a fit of a coarser grid as the place to start from."""
+        cells = math.prod(self.response.shape)
+        coarser = cells // COARSER if cells > 2 * COARSER * COARSE_CELLS else COARSE_CELLS
+        if self.options.coarse_start and cells > 2 * coarser and not state.mean.any():
+            state = self._from_coarser(state, coarser)
         state = self._newton(state, self._at(state.theta), self._precision, NEAR)
         return replace(state, phase="learn" if self.model.prior.theta_size else "settle")
+
+    def _from_coarser(self, state: NewtonState, cells: int) -> NewtonState:
+        """Fit a coarser grid, hyperparameters and all, in the same way."""
+        coarse = Newton(self.model.coarsened(cells), replace(self.options, theta_tolerance=COARSE_GAIN), self.dense)
+        coarse._started, coarse._progress = self._started, self._progress
+        start = replace(state, mean=coarse.init(0).mean)
+        end = coarse._climb(start)
+        while end.phase == "learn" and len(end.trace) < self.options.max_steps:
+            end = coarse._learn(end)
+        mean = transfer(end.mean, coarse.model.prior, self.model.prior)
+        return replace(state, mean=mean, theta=end.theta)
 
     def _learn(self, state: NewtonState) -> NewtonState:
         """New draws, the mean that belongs to them, and one step of the hyperparameters, which carries v along."""
@@ -149,19 +165,13 @@ class Newton:
         latents = torch.cat([state.mean + state.draws, state.mean - state.draws])
         gradient = state.theta + objective.cells.theta_gradient(latents, slopes / len(slopes))
         derivatives = objective.cells.theta_derivatives(state.mean)
-        curvature = ThetaCurvature.of(precision, derivatives, self.options.solve_tolerance)
-        beyond = curvature.beyond(state.curvature, state.theta_step, gradient, state.theta_slope)
-        step, predicted = curvature.step(beyond, gradient, self.options.theta_reach)
-        state = replace(state, curvature=beyond, theta_covariance=curvature.covariance(beyond), predicted=predicted)
+        of_kernel = torch.tensor([not parameter.is_mean for parameter in self.model.prior.hyperparameters.learned()])
+        curvature = ThetaCurvature.of(precision, derivatives, of_kernel, self.options.solve_tolerance)
+        step, predicted = curvature.step(gradient, self.options.theta_reach)
+        state = replace(state, theta_covariance=curvature.covariance, predicted=predicted)
         if predicted < self.options.theta_tolerance:
             return replace(state, phase="settle")
-        return replace(
-            state,
-            theta=state.theta + step,
-            mean=state.mean + curvature.carry(step),
-            theta_step=step,
-            theta_slope=gradient,
-        )
+        return replace(state, theta=state.theta + step, mean=state.mean + curvature.carry(step))
 
     def _settle(self, state: NewtonState) -> NewtonState:
         """New draws and the mean that belongs to them, until neither moves."""
@@ -200,20 +210,6 @@ class Newton:
             self._last = CoarsePreconditioner(self._coarse, place.mean)
         return self._last
 
-    def _coarse_climb(self, state: NewtonState) -> NewtonState:
-        """Fit the coarse grid, where the preconditioner is the precision itself."""
-        self._at(state.theta)
-        itself = self._coarse.itself()
-        objective = Objective(itself.cells, itself.response)
-
-        def precision(objective: Objective, place: Place) -> Precision:
-            preconditioner = CoarsePreconditioner(itself, place.mean)
-            return MatrixFreePrecision(objective.cells, itself.response, objective.metric(place), preconditioner)
-
-        coarse = replace(state, mean=self._coarse.restrict(state.mean))
-        coarse = self._newton(coarse, objective, precision, NEAR)
-        return replace(coarse, mean=self._coarse.prolong(coarse.mean))
-
     def _redraw(self, state: NewtonState, objective: Objective, tolerance: float) -> NewtonState:
         """Draws of q around the mean, from the same standard normals every time."""
         precision = self._precision(objective, objective.place(state.mean, state.draws))
@@ -229,7 +225,7 @@ class Newton:
         cells = math.prod(self.response.shape)
         latents = torch.randn(pairs, precision.cells.model.prior.latent_size, dtype=torch.float64, generator=generator)
         noise = torch.randn(pairs, cells, dtype=torch.float64, generator=generator)
-        draws = precision.solve(precision.coloured(latents, noise), tolerance, start=start)
+        draws = precision.draws(latents, noise, tolerance, start)
         self._note(precision, "draw")
         return draws
 

@@ -28,9 +28,31 @@ class Precision(ABC):
         """Λ v: (batch, latent) to (batch, latent)."""
         return self.cells.adjoint(self.response.product(self.metric, self.cells.apply(latent))).add_(latent)
 
-    def coloured(self, standard: torch.Tensor, standard_cells: torch.Tensor) -> torch.Tensor:
-        """Noise with covariance Λ from standard normals: (batch, latent) and (batch, cells) to (batch, latent)."""
-        return self.cells.adjoint(self.response.noise(self.metric, standard_cells)).add_(standard)
+    def draws(
+        self, standard: torch.Tensor, standard_cells: torch.Tensor, tolerance: float, start: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Draws of N(0, Λ⁻¹): Λ⁻¹ times noise whose covariance is Λ.
+
+        Parameters
+        ----------
+        standard, standard_cells : Tensor, shape (batch, latent) and (batch, cells)
+            Standard normals.
+        tolerance : float
+            Error of a draw over what the stars have changed of it.
+        start : Tensor, shape (batch, latent), optional
+            A first guess.
+
+        Returns
+        -------
+        Tensor, shape (batch, latent)
+        """
+        from_stars = self.cells.adjoint(self.response.noise(self.metric, standard_cells))
+        return self._solve_draws(standard, from_stars, tolerance, start)
+
+    def _solve_draws(
+        self, standard: torch.Tensor, from_stars: torch.Tensor, tolerance: float, start: torch.Tensor | None
+    ) -> torch.Tensor:
+        return self.solve(standard + from_stars, tolerance, start=start)
 
     @abstractmethod
     def solve(

@@ -9,8 +9,6 @@ P = I + BᵀGB of the coarse model is Λ, up to a factor of order one, and Woodb
 
 from __future__ import annotations
 
-import copy
-
 import torch
 
 from gpdust.inference.cells import PriorOnCells
@@ -52,12 +50,6 @@ class CoarsePosterior:
             self.cells.apply(self.restrict(self.prolong(self.cells.adjoint(some)))) for some in identity.split(rows)
         ]
         return torch.cat(seen)
-
-    def itself(self) -> CoarsePosterior:
-        """The coarse model as a fine one: then P is Λ."""
-        alone = copy.copy(self)
-        alone._shared, alone.latent_size = None, self.cells.model.prior.latent_size
-        return alone
 
     def restrict(self, latent: torch.Tensor) -> torch.Tensor:
         """Those latents that the coarse model has: (..., fine latent) to (..., coarse latent)."""

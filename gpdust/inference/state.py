@@ -56,10 +56,6 @@ class NewtonState(State):
         Offsets δ of the draws: v = mean ± δ. Empty before the first draw.
     damping : float
         Of Levenberg and Marquardt.
-    curvature : Tensor, shape (P, P)
-        What secants have shown of the curvature of the ELBO by θ beyond the Gauss–Newton part.
-    theta_step, theta_slope : Tensor, shape (P,)
-        The last step of θ, and the gradient where it began; empty before the first.
     predicted, actual : float
         Decrease of the objective that the last step promised, and that it gave, nats.
     """
@@ -67,8 +63,5 @@ class NewtonState(State):
     seed: int = 0
     draws: torch.Tensor = field(default_factory=_nothing)
     damping: float = 0.0
-    curvature: torch.Tensor = field(default_factory=_nothing)
-    theta_step: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
-    theta_slope: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     predicted: float = float("inf")
     actual: float = float("inf")

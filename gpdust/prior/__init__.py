@@ -5,5 +5,6 @@ from gpdust.prior.inducing import InducingGP
 from gpdust.prior.linear_map import LinearMap, MatrixMap
 from gpdust.prior.placement import SampledVolume
 from gpdust.prior.spectral import SpectralGP
+from gpdust.prior.transfer import transfer
 
-__all__ = ["Hyperparameter", "Hyperparameters", "InducingGP", "LinearMap", "MatrixMap", "SampledVolume", "SpectralGP"]
+__all__ = ["Hyperparameter", "Hyperparameters", "InducingGP", "LinearMap", "MatrixMap", "SampledVolume", "SpectralGP", "transfer"]

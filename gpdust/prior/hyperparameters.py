@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 FACTOR_OF_TWO = math.log(2.0)
+MEAN_NAME = "mean_log_density"
 MEAN_WIDTH = 0.5  # dex: prior standard deviation of the mean log-density
 
 
@@ -35,6 +36,11 @@ class Hyperparameter:
     width: float = FACTOR_OF_TWO
     positive: bool = True
     learned: bool = True
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether this is the mean of the process; all others are its kernel's."""
+        return self.name == MEAN_NAME
 
     def physical(self, standardised: torch.Tensor) -> torch.Tensor:
         """Physical value of a standardised one (prior standard deviations from the centre)."""

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from gpdust.prior.cholesky import cholesky_with_jitter
-from gpdust.prior.hyperparameters import MEAN_WIDTH, Hyperparameter, Hyperparameters
+from gpdust.prior.hyperparameters import MEAN_NAME, MEAN_WIDTH, Hyperparameter, Hyperparameters
 from gpdust.prior.kernels import (
     KERNEL_NAMES,
     KernelFunction,
@@ -84,7 +84,7 @@ class InducingGP:
         if mean <= 0:
             raise ValueError(f"mean_density must be positive, got {mean_density}")
         self._kernel = KernelFunction(copy.deepcopy(kernel))
-        mean_parameter = Hyperparameter("mean_log_density", "dex", float(np.log10(mean)), MEAN_WIDTH, positive=False)
+        mean_parameter = Hyperparameter(MEAN_NAME, "dex", float(np.log10(mean)), MEAN_WIDTH, positive=False)
         self.hyperparameters = Hyperparameters([*self._kernel.hyperparameters(), mean_parameter]).fixed_except(learn)
         self.placement = placement
         self.learn_inducing = learn_inducing

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from gpdust.prior.box import PeriodicBox
-from gpdust.prior.hyperparameters import MEAN_WIDTH, Hyperparameter, Hyperparameters
+from gpdust.prior.hyperparameters import MEAN_NAME, MEAN_WIDTH, Hyperparameter, Hyperparameters
 from gpdust.prior.interpolation import Interpolation
 from gpdust.prior.linear_map import LinearMap
 from gpdust.prior.placement import SampledVolume
@@ -135,7 +135,7 @@ class SpectralGP:
                 ]
             listed.append(Hyperparameter(f"amplitude{part}", "dex", float(amplitude)))
         return Hyperparameters(
-            [*listed, Hyperparameter("mean_log_density", "dex", float(np.log10(mean)), MEAN_WIDTH, positive=False)]
+            [*listed, Hyperparameter(MEAN_NAME, "dex", float(np.log10(mean)), MEAN_WIDTH, positive=False)]
         )
 
     @property
