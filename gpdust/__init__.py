@@ -12,13 +12,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from gpdust.catalogue import StarCatalogue
+    from gpdust.comparison import compare
     from gpdust.config import Config
     from gpdust.errors import GpdustError
     from gpdust.fitting import fit
     from gpdust.grid import HealpixGrid, RayGrid, Region, SphericalGrid
     from gpdust.model import DustModel
     from gpdust.posterior import Estimate, PercentileMaps, Posterior
-    from gpdust.prior import InducingGP
+    from gpdust.prior import InducingGP, SpectralGP
 
 __all__ = [
     "Config",
@@ -31,9 +32,11 @@ __all__ = [
     "Posterior",
     "RayGrid",
     "Region",
+    "SpectralGP",
     "SphericalGrid",
     "StarCatalogue",
     "__version__",
+    "compare",
     "fit",
 ]
 
@@ -49,8 +52,10 @@ _HOME = {
     "Posterior": "posterior",
     "RayGrid": "grid",
     "Region": "grid",
+    "SpectralGP": "prior",
     "SphericalGrid": "grid",
     "StarCatalogue": "catalogue",
+    "compare": "comparison",
     "fit": "fitting",
 }
 _MODULES = ("catalogue", "config", "export", "grid", "plot", "posterior", "prior", "scores", "simulate", "units")

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
 from gpdust._version import __version__
 from gpdust.errors import InferenceError
-from gpdust.inference import SVI, Progress, StoppingReport, SVIOptions, SVIState, fingerprint, load_state, save_state
+from gpdust.inference import SVI, Newton, NewtonOptions, NewtonState, Progress, SVIOptions, SVIState
+from gpdust.inference.checkpoint import fingerprint, load_state, save_state
+from gpdust.inference.start import start_from
+from gpdust.inference.state import State
 from gpdust.model import DustModel
-from gpdust.posterior import Posterior
+from gpdust.posterior import DrawnSpread, FullSpread, Posterior
+from gpdust.prior import InducingGP, SpectralGP
 
-ENGINES = ("svi",)
 CHECKPOINT_SECONDS = 20.0
+MOST_DENSE = 2000  # inducing points up to which a dense precision is the fastest
 
 
 class ConvergenceWarning(UserWarning):
@@ -26,12 +31,40 @@ class FitInterrupted(KeyboardInterrupt):
     """A fit was interrupted, and its state was written to a checkpoint."""
 
 
+@dataclass(frozen=True)
+class Engine:
+    """How an engine is made: its settings, its state, and whether it needs inducing points."""
+
+    options: type
+    state: type[State]
+    make: Callable[[DustModel, object], SVI | Newton]
+    needs_inducing: bool
+
+
+_ENGINES = {
+    "natural": Engine(NewtonOptions, NewtonState, lambda model, options: Newton(model, options, dense=True), True),
+    "mgvi": Engine(NewtonOptions, NewtonState, lambda model, options: Newton(model, options, dense=False), False),
+    "svi": Engine(SVIOptions, SVIState, SVI, True),
+}
+ENGINES = ("auto", *_ENGINES)
+
+
+def choose_engine(prior: InducingGP | SpectralGP) -> tuple[str, str]:
+    """The engine that "auto" takes for a prior, and why."""
+    if isinstance(prior, SpectralGP):
+        return "mgvi", "a spectral prior has no matrix"
+    if prior.latent_size <= MOST_DENSE:
+        return "natural", f"{prior.latent_size} inducing points are few enough for a dense precision"
+    return "mgvi", f"{prior.latent_size} inducing points are too many for a dense precision"
+
+
 def fit(
     model: DustModel,
-    engine: str = "svi",
+    engine: str = "auto",
     seed: int = 0,
     progress: bool = True,
     checkpoint: str | PathLike | None = None,
+    start: Posterior | None = None,
     **options: object,
 ) -> Posterior:
     """Fit a model.
@@ -39,8 +72,10 @@ def fit(
     Parameters
     ----------
     model : DustModel
-    engine : {"svi"}
-        How to maximise the ELBO.
+    engine : {"auto", "natural", "mgvi", "svi"}
+        How to maximise the ELBO. natural: dense natural gradients, for up to some thousands of inducing points. mgvi:
+        the same without a matrix, for either prior and any size. svi: stochastic gradients with Pyro and AdamW, for
+        inducing points. auto picks natural or mgvi by the size of the prior, and says so in the posterior's `meta`.
     seed : int
         Same seed, same fit.
     progress : bool
@@ -48,8 +83,10 @@ def fit(
     checkpoint : path-like, optional
         File for the state of the fit. Where it exists, the fit goes on from it; it is written while the fit runs and
         when it is interrupted, and deleted at the end.
+    start : Posterior, optional
+        Where to start from: of any engine and either prior, on a grid that holds the model's.
     **options
-        Settings of the engine; see `gpdust.inference.SVIOptions`.
+        Settings of the engine; see `gpdust.inference.NewtonOptions` (natural, mgvi) and `gpdust.inference.SVIOptions`.
 
     Returns
     -------
@@ -63,36 +100,58 @@ def fit(
     Raises
     ------
     InferenceError
-        If the engine or an option is unknown, a density overflows, or the checkpoint is that of another fit.
+        If the engine or an option is unknown, the engine can't take the prior, a density overflows, or the checkpoint
+        is that of another fit.
     FitInterrupted
         On Ctrl-C, after the checkpoint has been written.
     """
     if engine not in ENGINES:
-        raise InferenceError(f"unknown engine {engine!r}; there is {', '.join(ENGINES)}")
-    try:
-        settings = replace(SVIOptions(), **options)
-    except TypeError:
-        unknown = [name for name in options if name not in SVIOptions.__dataclass_fields__]
-        known = ", ".join(SVIOptions.__dataclass_fields__)
-        raise InferenceError(
-            f"unknown option(s) {', '.join(unknown)} for engine {engine!r}; there are {known}"
-        ) from None
-    svi = SVI(model, settings)
+        raise InferenceError(f"unknown engine {engine!r}; there are {', '.join(ENGINES)}")
+    why = "as asked for"
+    if engine == "auto":
+        engine, why = choose_engine(model.prior)
+    chosen = _ENGINES[engine]
+    if chosen.needs_inducing and not isinstance(model.prior, InducingGP):
+        raise InferenceError(f"engine {engine!r} needs an InducingGP; a {type(model.prior).__name__} is fitted by mgvi")
+    runner = chosen.make(model, _options(chosen.options, engine, options))
     checkpoint = Path(checkpoint) if checkpoint else None
-    posterior = _posterior(svi, model, _run(svi, model, seed, progress, checkpoint), seed)
+    place = start_from(start, model) if start is not None else None
+    state = _run(
+        runner, chosen.state, fingerprint(model, engine, seed, runner.options), seed, place, progress, checkpoint
+    )
+    meta = {"engine": engine, "engine_why": why, "seed": seed}
+    posterior = _posterior(runner, model, state, meta)
     if checkpoint:
         checkpoint.unlink(missing_ok=True)  # not before there is a posterior
     return posterior
 
 
-def _run(svi: SVI, model: DustModel, seed: int, shown: bool, checkpoint: Path | None) -> SVIState:
-    mark = fingerprint(model, seed, svi.options)
-    state = load_state(checkpoint, mark) if checkpoint and checkpoint.exists() else svi.init(seed)
-    bar = Progress(svi.expected_steps(state), len(state.trace), shown)
+def _options(kind: type, engine: str, given: dict) -> object:
+    try:
+        return replace(kind(), **given)
+    except TypeError:
+        unknown = [name for name in given if name not in kind.__dataclass_fields__]
+        known = ", ".join(kind.__dataclass_fields__)
+        raise InferenceError(
+            f"unknown option(s) {', '.join(unknown)} for engine {engine!r}; there are {known}"
+        ) from None
+
+
+def _run(
+    engine: SVI | Newton,
+    kind: type[State],
+    mark: str,
+    seed: int,
+    start: tuple | None,
+    shown: bool,
+    checkpoint: Path | None,
+) -> State:
+    state = load_state(checkpoint, mark, kind) if checkpoint and checkpoint.exists() else engine.init(seed, start)
+    bar = Progress(engine.expected_steps(state), len(state.trace), shown)
     written = time.monotonic()
     try:
         while state.phase != "done":
-            state = svi.stage(state, bar)
+            state = engine.stage(state, bar)
             if checkpoint and state.phase != "done" and time.monotonic() - written > CHECKPOINT_SECONDS:
                 save_state(checkpoint, state, mark)
                 written = time.monotonic()
@@ -106,28 +165,26 @@ def _run(svi: SVI, model: DustModel, seed: int, shown: bool, checkpoint: Path | 
     return state
 
 
-def _posterior(svi: SVI, model: DustModel, state: SVIState, seed: int) -> Posterior:
-    elbo, error = svi.final_elbo(state)
-    converged = state.rule.settled
-    gain = state.rule.gain
-    reason = (
-        f"the last stages gained {gain:.2g} nats, within {state.rule.threshold:.2g} that noise or tolerance explain"
-        if converged
-        else f"it ran out of its {svi.options.max_steps} steps while the ELBO still rose by {gain:.2g} nats"
-    )
-    report = StoppingReport(converged, reason, len(state.trace), elbo, error)
-    if not converged:
+def _posterior(engine: SVI | Newton, model: DustModel, state: State, meta: dict) -> Posterior:
+    started = time.perf_counter()
+    spread, report = engine.finish(state)
+    if not report.converged:
         warnings.warn(f"{report}. Raise max_steps, or start from better hyperparameters.", ConvergenceWarning, 3)
-    prior = model.prior.with_points(state.points)
-    prior.at(state.points[:1], state.theta)  # notes the jitter that these hyperparameters need
+    prior = model.prior
+    if isinstance(state, SVIState):
+        prior = prior.with_points(state.points)
+    if isinstance(prior, InducingGP):
+        prior.at(prior.points[:1], state.theta)  # notes the jitter that these hyperparameters need
+    full = isinstance(prior, InducingGP) and meta["engine"] != "mgvi"
+    seconds = round(state.seconds + time.perf_counter() - started, 2)
     return Posterior(
         prior=prior,
         theta=state.theta,
         mean=state.mean,
-        scale=state.guide.scale_matrix(),
+        spread=FullSpread(spread) if full else DrawnSpread(spread),
         grid=model.grid,
         theta_covariance=state.theta_covariance,
         report=report,
         trace=state.trace,
-        meta={**model.meta, "seed": seed, "version": __version__, "seconds": round(state.seconds, 2)},
+        meta={**model.meta, **meta, "version": __version__, "seconds": seconds},
     )

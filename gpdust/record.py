@@ -91,13 +91,14 @@ def star_record(stars: StarCatalogue, used: StarUse) -> dict[str, object]:
 
 
 def posterior_record(posterior: Posterior) -> dict[str, object]:
-    """How a fit ended, and how it went there."""
-    report = posterior.report
+    """How a fit was made, how it ended, and how it went there."""
+    report, meta = posterior.report, posterior.meta
     return {
+        "engine": {"name": meta.get("engine"), "why": meta.get("engine_why")},
         "elbo": {"value": _finite(report.elbo), "error": _finite(report.elbo_error), "unit": "nat"},
         "convergence": {"converged": report.converged, "reason": report.reason, "steps": report.steps},
         "hyperparameters": hyperparameter_record(posterior),
-        "jitter": posterior.prior.jitter,
+        "jitter": getattr(posterior.prior, "jitter", 0.0),  # a spectral prior has none to need
         "trace": {
             key: [_finite(value) for value in values] if key == "elbo" else values
             for key, values in posterior.trace.as_dict().items()

@@ -12,9 +12,9 @@ from gpdust.cli.options import debug_option, fresh_option, quiet_option
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="A small one: fewer stars, cells and inducing points.")
+@click.option("--quick", is_flag=True, help="A small one: fewer stars and cells.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides clumps, stars and fit.")
-@click.option("--inducing", type=click.IntRange(1), help="Inducing points; 500 by default, 150 with --quick.")
+@click.option("--inducing", type=click.IntRange(1), help="Use a prior on so many inducing points.")
 @click.option("--out", "-o", default="gpdust_demo", show_default=True, type=click.Path(path_type=Path), help="Folder.")
 @fresh_option
 @quiet_option
@@ -32,6 +32,7 @@ def demo(quick: bool, seed: int, inducing: int | None, out: Path, resume: bool, 
     Examples:
         gpdust demo
         gpdust demo --quick --seed 3 --out clumps3
+        gpdust demo --inducing 500 --out inducing
     """
     import time
 
@@ -45,8 +46,8 @@ def demo(quick: bool, seed: int, inducing: int | None, out: Path, resume: bool, 
 
     started = time.perf_counter()
     talk, folder = Talk(quiet), FitFolder(out)
-    scale = simulation.resized(simulation.QUICK if quick else simulation.FULL, inducing)
-    config, text = simulation.demo_config(scale, seed, folder)
+    scale = simulation.QUICK if quick else simulation.FULL
+    config, text = simulation.demo_config(scale, seed, folder, inducing)
     folder.prepare(config, fresh=not resume)
     simulation.write_simulation(scale, seed, text, folder)
     with talk.hearing_warnings():

@@ -46,8 +46,9 @@ def init(
 
     FITS, VOTable, CSV, ECSV, Parquet and HDF5 are read. Columns are guessed
     from their names, and each guess is marked in the file. Proposed are a
-    region around 98 % of the stars, a grid, a prior to start from, and what
-    the fit will cost. Look it through, then run `gpdust fit`.
+    region around 98 % of the stars, a grid and a prior to start from, with
+    what the fit will cost with each engine. Look it through, then run `gpdust
+    fit`.
 
     \b
     Names for --column: l, b (or ra, dec), distance, distance_error (or
@@ -76,7 +77,9 @@ def init(
     (l0, l1), (b0, b1), (d0, d1) = region["l"], region["b"], region["distance"]
     click.echo(f"\nproposed: l {l0:g} to {l1:g} deg, b {b0:g} to {b1:g} deg, distance {d0:g} to {d1:g} pc, ", nl=False)
     click.echo(f"with {starter.proposal.stars} stars on {' × '.join(map(str, grid))} cells")
-    click.echo(f"estimate: {starter.proposal.cost}, on two cores")
+    click.echo("estimates on two cores:")
+    for line in starter.proposal.estimates():
+        click.echo(f"  {line}")
     for doubt in starter.doubts:
         click.echo(f"check:    {doubt}")
     click.echo(f"\nwritten to {out}; next: gpdust fit {out} --out {out.stem}")

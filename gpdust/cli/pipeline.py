@@ -14,8 +14,8 @@ from gpdust.cli.residuals import Residuals
 from gpdust.config import Config, build
 from gpdust.errors import ConfigError
 from gpdust.files import write_json
-from gpdust.fitting import FitInterrupted, fit
-from gpdust.inference import SVIOptions, fingerprint
+from gpdust.fitting import FitInterrupted, choose_engine, fit
+from gpdust.inference.checkpoint import fingerprint
 from gpdust.model import DustModel
 from gpdust.posterior import PercentileMaps, Posterior
 from gpdust.record import Stopwatch, posterior_record, run_record, star_record
@@ -51,7 +51,11 @@ def run(config: Config, folder: FitFolder, fresh: bool, talk: Talk) -> Run:
     talk.say(f"\n{model.stars_used}; {grid!r}; {model.prior}")
     for note in model.notes:
         talk.say(f"note: {note}")
-    mark = fingerprint(model, config.fit.seed, SVIOptions(**build.engine_options(config)))
+    engine, why = config.fit.engine, "as the configuration says"
+    if engine == "auto":
+        engine, why = choose_engine(model.prior)
+    talk.say(f"engine: {engine} ({why})")
+    mark = fingerprint(model, engine, config.fit.seed, build.engine_settings(config))
     if before:
         folder.refuse_other_stars(before, mark)
         talk.say("this fit is finished: making maps and figures of it again (--fresh fits anew)")

@@ -7,13 +7,15 @@ from gpdust.record import peak_memory_mib
 
 
 def end_report(run: Run) -> str:
-    """Convergence, hyperparameters, stars, residuals, files, time and memory in a few lines."""
+    """Engine, convergence, hyperparameters, stars, residuals, files, time and memory in a few lines."""
     residuals = run.record["residuals"]
     median, spread = residuals["median_mag"], residuals["robust_sigma_mag"]
     files = ", ".join(["fit.json", *run.record["products"]])
+    meta = run.posterior.meta
     return "\n".join(
         [
             "",
+            f"engine      {meta['engine']} ({meta['engine_why']})",
             f"fit         {run.posterior.report}",
             *(f"            {line}" for line in run.posterior.hyperparameter_table().splitlines()),
             f"stars       {run.model.stars_used}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import astropy.units as u
 import matplotlib
@@ -33,29 +33,28 @@ class Scale:
 
     stars: int
     grid: tuple[int, int, int]
-    inducing: int
     maps: tuple[int, int, int]
 
 
-FULL = Scale(120_000, (20, 20, 35), 500, (100, 100, 105))
-QUICK = Scale(20_000, (12, 12, 16), 150, (40, 40, 42))
+FULL = Scale(120_000, (20, 20, 35), (100, 100, 105))
+QUICK = Scale(20_000, (12, 12, 16), (40, 40, 42))
+
+SPECTRAL = {"kind": "spectral", "kernel": "matern32", "length_scale": 30, "amplitude": 0.2}
+INDUCING = {"kind": "inducing", "kernel": "rbf", "length_scale": 20, "amplitude": 0.3}  # as in the paper
 
 
-def demo_config(scale: Scale, seed: int, folder: FitFolder) -> tuple[Config, str]:
-    """Configuration of a demo, and the text of its file."""
+def demo_config(scale: Scale, seed: int, folder: FitFolder, inducing: int | None = None) -> tuple[Config, str]:
+    """Configuration of a demo, with inducing points where their number is given, and the text of its file."""
     record = {
         "catalogue": {"path": STARS, "reference": f"simulated clumps, seed {seed}"},
         "region": {"l": [50, 90], "b": [-10, 10], "distance": [180, 500], "foreground_cells": 0},
         "grid": {"shape": list(scale.grid)},
         "prior": {
-            "kind": "inducing",
-            "kernel": "rbf",
-            "inducing": scale.inducing,
-            "length_scale": 20,
-            "amplitude": 0.3,
+            **({**INDUCING, "inducing": inducing} if inducing else SPECTRAL),
             "mean_density": 1.6e-3,
+            "learn": True,
         },
-        "fit": {"engine": "svi", "seed": seed},
+        "fit": {"engine": "auto", "seed": seed},
         "maps": {"shape": list(scale.maps), "percentiles": [16, 50, 84], "samples": 100},
     }
     notes = {
@@ -64,6 +63,7 @@ def demo_config(scale: Scale, seed: int, folder: FitFolder) -> tuple[Config, str
         "prior.length_scale": "pc; where the fit starts",
         "prior.amplitude": "dex",
         "prior.mean_density": "mag / pc",
+        "prior.learn": "false: they stay as given",
     }
     header = [f"The simulated clumps of `gpdust demo` with seed {seed}; fit them again with `gpdust fit`."]
     return Config.from_dict(record, folder.path), render(record, notes, header)
@@ -116,8 +116,3 @@ def plot_truth(maps: PercentileMaps, truth: u.Quantity) -> np.ndarray:
         panel.set_xlabel(SKY_LABELS[0])
     figure.get_layout_engine().set(w_pad=0.05)
     return panels
-
-
-def resized(scale: Scale, inducing: int | None) -> Scale:
-    """Take another number of inducing points, where one is given."""
-    return replace(scale, inducing=inducing) if inducing else scale

@@ -5,9 +5,14 @@ from gpdust.config.sections import (
     CatalogueSection,
     FitSection,
     GridSection,
+    InducingSection,
+    LikelihoodSection,
     MapsSection,
+    NewtonSection,
     PriorSection,
     RegionSection,
+    SpectralSection,
+    SVISection,
 )
 
 __all__ = [
@@ -15,7 +20,12 @@ __all__ = [
     "Config",
     "FitSection",
     "GridSection",
+    "InducingSection",
+    "LikelihoodSection",
     "MapsSection",
+    "NewtonSection",
     "PriorSection",
     "RegionSection",
+    "SVISection",
+    "SpectralSection",
 ]

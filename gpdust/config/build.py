@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
+
+import numpy as np
+from gpytorch.kernels import AdditiveKernel
 
 from gpdust.catalogue import StarCatalogue
 from gpdust.config.config import Config
+from gpdust.config.sections import FitSection, InducingSection, SpectralSection, SVISection
 from gpdust.errors import ConfigError, GpdustError
 from gpdust.grid import Region, SphericalGrid
-from gpdust.prior import InducingGP
-from gpdust.units import PARSEC
+from gpdust.inference import NewtonOptions, SVIOptions
+from gpdust.prior import InducingGP, SpectralGP
+from gpdust.prior.kernels import build_kernel
+from gpdust.units import PARSEC, as_array
 
 
 @contextmanager
@@ -69,23 +75,48 @@ def map_grid(config: Config) -> SphericalGrid:
         )
 
 
-def prior(config: Config) -> InducingGP:
-    """The prior, its inducing points still to be placed."""
+def prior(config: Config) -> InducingGP | SpectralGP:
+    """The prior, its inducing points or its box still to be placed."""
     section = config.prior
     learn = section.learn if isinstance(section.learn, bool) else list(section.learn)
+    common = {
+        "length_scale": section.length_scale,
+        "amplitude": section.amplitude,
+        "mean_density": section.mean_density,
+        "learn": learn,
+    }
     with blaming("prior"):
-        return InducingGP(
-            kernel=section.kernel,
+        if isinstance(section, SpectralSection):
+            return SpectralGP(section.kernel, **common, box_spacing=section.box_spacing)
+        is_sum = not isinstance(section.kernel, str)
+        made = InducingGP(
+            kernel=_sum_of_kernels(section) if is_sum else section.kernel,
             inducing=section.inducing,
-            length_scale=section.length_scale,
-            amplitude=section.amplitude,
-            mean_density=section.mean_density,
+            **common,
             placement=section.placement,
-            learn=learn,
             learn_inducing=section.learn_inducing,
         )
+    if is_sum:
+        made.kernel_name = " + ".join(section.kernel)
+    return made
+
+
+def _sum_of_kernels(section: InducingSection) -> AdditiveKernel:
+    """A GPyTorch kernel; its hyperparameters are then called as those of a spectral sum are."""
+    scales = as_array(section.length_scale, PARSEC, "length_scale")
+    scales = np.broadcast_to(scales.reshape(len(section.kernel), -1), (len(section.kernel), 3)).tolist()
+    return AdditiveKernel(*map(build_kernel, section.kernel, scales, section.amplitude))
 
 
 def engine_options(config: Config) -> dict[str, object]:
     """What [fit] passes on to the engine."""
-    return {name: getattr(config.fit, name) for name in ("max_steps", "particles", "tolerance")}
+    return {
+        key.name: getattr(config.fit, key.name)
+        for key in fields(config.fit)
+        if key.name not in FitSection.__dataclass_fields__
+    }
+
+
+def engine_settings(config: Config) -> NewtonOptions | SVIOptions:
+    """All settings of the engine."""
+    return (SVIOptions if isinstance(config.fit, SVISection) else NewtonOptions)(**engine_options(config))

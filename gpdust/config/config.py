@@ -14,8 +14,11 @@ import astropy.units as u
 
 from gpdust.config.kinds import Kind, TableKind
 from gpdust.config.sections import (
+    FORMS,
+    INDUCING_ENGINES,
     CatalogueSection,
     FitSection,
+    Forms,
     GridSection,
     LikelihoodSection,
     MapsSection,
@@ -33,7 +36,8 @@ class Config:
     Attributes
     ----------
     catalogue, region, grid, prior, likelihood, fit, maps : section
-        The sections of the file, with defaults filled in and units attached.
+        The sections of the file, with defaults filled in and units attached. What keys [prior] and [fit] have depends
+        on the kind of prior and on the engine.
 
     Examples
     --------
@@ -103,6 +107,7 @@ class Config:
         _check_known(record, sections, where, "section", "[{}]".format)
         made = {name: _section(section, record.get(name, {}), name, where) for name, section in sections.items()}
         stars = made["catalogue"]
+        _check_together(made["prior"], made["fit"], where)
         made["catalogue"] = replace(stars, path=Path(os.path.abspath(Path(folder) / stars.path)))
         return cls(**made)
 
@@ -122,14 +127,54 @@ def _section(section: type, given: object, name: str, where: str) -> object:
     """Check the keys of one section and make it."""
     if not isinstance(given, Mapping):
         raise ConfigError(f"{where}: [{name}] must be a section with keys, got {name} = {given!r}")
+    if forms := FORMS.get(name):
+        section = _form(forms, given, name, where)
     known = {key.name: key for key in fields(section)}
     _check_known(given, known, f"{where}: [{name}]", "key", repr)
     for key in known.values():
         if key.name not in given and _is_needed(key):
             raise ConfigError(f"{where}: [{name}] needs the key '{key.name}': {key.metadata['kind'].words}")
-    return section(
+    made = section(
         **{key: _value(known[key].metadata["kind"], value, name, key, where) for key, value in given.items()}
     )
+    if isinstance(made, PriorSection):
+        try:
+            made.check()
+        except ValueError as error:
+            raise ConfigError(f"{where}: [{name}] {error}") from None
+    return made
+
+
+def _form(forms: Forms, given: Mapping[str, object], name: str, where: str) -> type:
+    """The form of a section that is meant; a key that only others have is refused, saying so."""
+    _check_known(given, forms.keys(), f"{where}: [{name}]", "key", repr)
+    choice = forms.choose(given)
+    if not isinstance(choice, str) or choice not in forms.of:
+        of_key = next(iter(forms.of.values())).__dataclass_fields__[forms.key]
+        _value(of_key.metadata["kind"], choice, name, forms.key, where)  # raises
+    for key in given:
+        if choice not in (owners := forms.owners(key)):
+            wanted = " or ".join(f'"{owner}"' for owner in owners)
+            why = "" if forms.key in given else f" (as the key '{forms.telling(given)}' says)"
+            raise ConfigError(
+                f"{where}: [{name}] {key} goes with {forms.key} = {wanted}, but here it is "
+                f'"{choice}"{why}; leave {key} out, or change {forms.key}'
+            )
+    return forms.of[choice]
+
+
+def _check_together(prior: PriorSection, fit: FitSection, where: str) -> None:
+    """Refuse an engine that can't fit the prior."""
+    if fit.engine in INDUCING_ENGINES and prior.kind != "inducing":
+        raise ConfigError(
+            f'{where}: [fit] engine "{fit.engine}" needs [prior] kind = "inducing", but it is "{prior.kind}"; '
+            'take engine = "mgvi" or "auto", or a prior on inducing points'
+        )
+    if getattr(prior, "learn_inducing", False) and fit.engine != "svi":
+        raise ConfigError(
+            f'{where}: [prior] learn_inducing = true needs [fit] engine = "svi", but it is "{fit.engine}"; '
+            "the other engines leave inducing points where they are"
+        )
 
 
 def _value(kind: Kind, given: object, section: str, key: str, where: str) -> object:

@@ -1,8 +1,7 @@
-"""What a fit will cost in time and memory: rough formulas, measured on two CPU cores.
+"""What a fit will cost in time and memory: rough formulas for two CPU cores.
 
-The time of a fit goes as cells · M^1.32 and the memory as cells · M, where M counts the inducing points. On 14 000
-cells, M = 500 took 60 s and M = 1000 took 150 s; a fit may take twice or half of that, as it converges. The maps take
-time for the draws of every cell, and for its row of the prior's matrix.
+mgvi is taken to fit a spectral prior, natural and svi one on inducing points. Every constant stands here, with what it
+counts. A fit may take twice or half of the estimate, as it converges.
 """
 
 from __future__ import annotations
@@ -11,9 +10,57 @@ from dataclasses import dataclass
 
 from gpdust.model import BASIS_BYTES
 
+FLOAT_BYTES = 8.0
 LIBRARIES_BYTES = 0.8e9  # what Python holds with torch and astropy loaded
-COPIES = 6  # of the prior's matrix, or of a part of it, at the widest moment of a step
-MAP_CELL_SECONDS, MAP_POINT_SECONDS = 1e-5, 1e-8  # per map cell with 100 draws, and per cell and inducing point
+
+# mgvi: products of the precision with a vector, each a field on the box and a sum along the rays.
+PRODUCT_SECONDS = 1e-7  # of one product, per cell and per latent
+PRODUCTS = 600  # of a fit with given hyperparameters
+MGVI_LEARNING = 4.0  # times as long where hyperparameters are learned
+DRAWS = 20
+CELL_COPIES = 4  # of all draws on the cells, at the widest moment
+LATENT_COPIES = 60  # vectors of latents: draws, directions of the conjugate gradients, the box's modes
+
+# natural: the precision as a matrix, made anew and factored at each step.
+FLOPS = 5e10  # a second, of matrix products
+NATURAL_STEPS = 10  # of a fit with given hyperparameters
+NATURAL_LEARNING = 6.0  # times as long where hyperparameters are learned
+NATURAL_COPIES = 3  # of the prior's matrix
+
+# svi: on 14 000 cells, 500 inducing points took 60 s and 1000 took 150 s, with hyperparameters learned.
+SVI_SECONDS, SVI_CELLS, SVI_INDUCING, SVI_POWER = 60.0, 14_000, 500, 1.32
+SVI_COPIES = 6  # of the prior's matrix, or of a part of it
+SVI_SQUARE_BYTES = 100.0  # per pair of inducing points
+
+# Maps with 100 draws.
+MAP_CELL_SECONDS = 1e-5  # per cell
+MAP_POINT_SECONDS = 1e-8  # per cell and inducing point: a row of the prior's matrix
+MAP_LATENT_SECONDS = 5e-6  # per latent of a box: the draws, and a field of each
+MAP_CELL_NUMBERS = 6  # kept of each cell: three percentiles of density and of extinction
+MAP_COPIES = 200  # vectors of latents of a box: the draws and their fields
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large a problem is.
+
+    Attributes
+    ----------
+    cells, map_cells : int
+        Of the fit and of the maps.
+    cells_per_ray : int
+        Of the fit.
+    latents : int
+        Of the box (mgvi), or inducing points (natural, svi).
+    learned : bool
+        Whether the fit finds the hyperparameters.
+    """
+
+    cells: int
+    cells_per_ray: int
+    map_cells: int
+    latents: int
+    learned: bool = True
 
 
 @dataclass(frozen=True)
@@ -32,18 +79,41 @@ class Cost:
     memory_bytes: float
 
     @classmethod
-    def of(cls, cells: int, inducing: int, map_cells: int) -> Cost:
-        """Estimate a fit of some cells with some inducing points, and maps of some more cells."""
-        basis = min(8.0 * cells * inducing, BASIS_BYTES)
+    def of(cls, engine: str, size: Size) -> Cost:
+        """Estimate a fit by "natural", "mgvi" or "svi", and maps."""
+        seconds, fit_bytes = {"natural": _natural, "mgvi": _mgvi, "svi": _svi}[engine](size)
+        if engine == "mgvi":
+            map_latent, map_copies = MAP_LATENT_SECONDS * size.latents, MAP_COPIES * size.latents
+        else:
+            map_latent, map_copies = MAP_POINT_SECONDS * size.map_cells * size.latents, 0
+        map_bytes = FLOAT_BYTES * (MAP_CELL_NUMBERS * size.map_cells + map_copies)
         return cls(
-            fit_seconds=60 * (cells / 14_000) * (inducing / 500) ** 1.32,
-            map_seconds=map_cells * (MAP_CELL_SECONDS + MAP_POINT_SECONDS * inducing),
-            memory_bytes=LIBRARIES_BYTES + COPIES * basis + 100.0 * inducing**2 + 6 * 8.0 * map_cells,
+            fit_seconds=seconds,
+            map_seconds=MAP_CELL_SECONDS * size.map_cells + map_latent,
+            memory_bytes=LIBRARIES_BYTES + max(fit_bytes, map_bytes),
         )
 
     def __str__(self) -> str:
         gib = self.memory_bytes / 2**30
         return f"about {_duration(self.fit_seconds)} for the fit, {_duration(self.map_seconds)} for maps, {gib:.1f} GiB"
+
+
+def _mgvi(size: Size) -> tuple[float, float]:
+    seconds = PRODUCT_SECONDS * (size.cells + size.latents) * PRODUCTS * (MGVI_LEARNING if size.learned else 1)
+    per_cell = size.cells_per_ray + DRAWS * CELL_COPIES
+    return seconds, FLOAT_BYTES * (size.cells * per_cell + LATENT_COPIES * size.latents)
+
+
+def _natural(size: Size) -> tuple[float, float]:
+    flop = 2.0 * size.cells * size.latents**2 + 1.0 * size.latents**3
+    seconds = NATURAL_STEPS * flop / FLOPS * (NATURAL_LEARNING if size.learned else 1)
+    return seconds, NATURAL_COPIES * FLOAT_BYTES * size.cells * size.latents
+
+
+def _svi(size: Size) -> tuple[float, float]:
+    seconds = SVI_SECONDS * (size.cells / SVI_CELLS) * (size.latents / SVI_INDUCING) ** SVI_POWER
+    basis = min(FLOAT_BYTES * size.cells * size.latents, BASIS_BYTES)
+    return seconds, SVI_COPIES * basis + SVI_SQUARE_BYTES * size.latents**2
 
 
 def _duration(seconds: float) -> str:

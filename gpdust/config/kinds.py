@@ -125,14 +125,48 @@ def pair(unit: u.UnitBase, example: str) -> Kind:
     )
 
 
-def one_or_three(unit: u.UnitBase) -> Kind:
-    """One positive number, or one for each of x, y, z."""
+def even(at_least: int) -> Kind:
+    """A whole number that is even."""
+
+    def parse(value: object) -> int:
+        if _whole(value, at_least) % 2:
+            raise ValueError
+        return int(value)
+
+    return Kind(f"an even whole number, {at_least} or more", parse)
+
+
+def one_or_more(kind: Kind) -> Kind:
+    """One value of a kind, or a list of them for a sum of kernels."""
 
     def parse(value: object) -> object:
-        several = isinstance(value, list)
-        return _give_unit([_number(n, 0) for n in _list(value, 3)] if several else _number(value, 0), unit)
+        if not isinstance(value, list | tuple):
+            return kind.parse(value)
+        if not value:
+            raise ValueError
+        return tuple(kind.parse(entry) for entry in value)
 
-    return Kind(f"a positive number{_in(unit)}, or three of them (x, y, z)", parse)
+    return Kind(f"{kind.words}, or a list of these for a sum", parse)
+
+
+def lengths(unit: u.UnitBase) -> Kind:
+    """Positive lengths: one, one for each of x, y, z, or a list of either for a sum of kernels.
+
+    A list of three numbers means x, y, z of one kernel as well as a number for each of three: what it means, and
+    whether its length is right, is known only together with the kernel.
+    """
+
+    def parse(value: object) -> object:
+        if not isinstance(value, list | tuple):
+            return _give_unit(_number(value, 0), unit)
+        parts = [[_number(n, 0) for n in _list(p, 3)] if isinstance(p, list | tuple) else _number(p, 0) for p in value]
+        if not parts:
+            raise ValueError
+        if any(isinstance(part, list) for part in parts):
+            parts = [part if isinstance(part, list) else [part] * 3 for part in parts]
+        return _give_unit(parts, unit)
+
+    return Kind(f"a positive number{_in(unit)}, or three of them (x, y, z), or a list of these for a sum", parse)
 
 
 def percentiles() -> Kind:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import astropy.units as u
 import numpy as np
 
 from gpdust.catalogue import StarCatalogue
-from gpdust.config.cost import Cost
+from gpdust.config.cost import Cost, Size
 from gpdust.errors import ConfigError
 from gpdust.grid import Region
+from gpdust.prior import SampledVolume, SpectralGP
 from gpdust.units import DEGREE, MAGNITUDE, PARSEC, as_array
 
 TAIL = 1.0  # per cent of the stars left out on either side of the region
 ALL_ROUND = 330.0  # deg: so long a stretch of longitude is taken for the whole circle
-MOST_INDUCING, LEAST_INDUCING, STARS_PER_INDUCING = 1000, 50, 10
-MOST_CELLS = 30_000  # of the fit
+MOST_INDUCING, LEAST_INDUCING, STARS_PER_INDUCING = 1000, 50, 10  # of the other kind of prior, for its cost
+MOST_CELLS, STARS_PER_CELL = 30_000, 2.5  # of the fit
+CELLS_PER_LENGTH = 3.0  # the length scale to start from, in cells
+KERNEL, AMPLITUDE = "matern32", 0.2
 MAP_CELLS_PER_CELL = 3  # along each axis
 MOST_MAP_CELLS = 1_000_000
 FOREGROUND_CELLS = 3
@@ -34,12 +37,18 @@ class Proposal:
         Without [catalogue].
     stars : int
         How many stars the region holds.
-    cost : Cost
+    costs : dict of str to Cost
+        By prior and engine, in words; the first is what is proposed.
     """
 
     sections: dict[str, dict]
     stars: int
-    cost: Cost
+    costs: dict[str, Cost]
+
+    def estimates(self) -> list[str]:
+        """A line for each cost."""
+        width = max(map(len, self.costs))
+        return [f"{words:{width}}  {cost}" for words, cost in self.costs.items()]
 
 
 def propose(
@@ -61,8 +70,8 @@ def propose(
     Returns
     -------
     Proposal
-        Length scale: the distance between inducing points that share the region evenly. Cells: half of that, and no
-        more of them than stars. Mean density: the slope of extinction with distance.
+        A spectral prior, whose cost hardly grows with detail. Cells: one for some stars. Length scale: some cells.
+        Mean density: the slope of extinction with distance.
 
     Raises
     ------
@@ -73,8 +82,7 @@ def propose(
     inside = stars.select(l=region.l, b=region.b, distance=region.distance)
     if not len(inside):
         raise ConfigError(f"the region holds none of the stars of the catalogue, which is this:\n{stars.summary()}")
-    inducing = _inducing(len(inside))
-    shape, length_scale = _grid(region, inducing, len(inside))
+    shape, length_scale = _grid(region, len(inside))
     map_shape = _map_shape(shape)
     near = as_array(region.distance, PARSEC, "distance")[0]
     west, east = as_array(region.l, DEGREE, "l").tolist()
@@ -87,18 +95,20 @@ def propose(
         },
         "grid": {"shape": list(shape)},
         "prior": {
-            "kind": "inducing",
-            "kernel": "rbf",
-            "inducing": inducing,
+            "kind": "spectral",
+            "kernel": KERNEL,
             "length_scale": length_scale,
-            "amplitude": 0.3,
+            "amplitude": AMPLITUDE,
             "mean_density": mean_density(inside),
+            "learn": True,
         },
         "likelihood": {"extra_scatter": 0.0},
-        "fit": {"engine": "svi", "seed": 0},
+        "fit": {"engine": "auto", "seed": 0},
         "maps": {"shape": list(map_shape), "percentiles": [16, 50, 84], "samples": 100},
     }
-    return Proposal(sections, len(inside), Cost.of(math.prod(shape), inducing, math.prod(map_shape)))
+    foreground = sections["region"]["foreground_cells"]
+    costs = _costs(replace(region, foreground_cells=foreground), shape, map_shape, length_scale, _inducing(len(inside)))
+    return Proposal(sections, len(inside), costs)
 
 
 def longitudes(l: np.ndarray) -> tuple[float, float]:
@@ -143,20 +153,38 @@ def _inducing(n_stars: int) -> int:
     return round(wanted, -1) if wanted > 100 else wanted
 
 
-def _grid(region: Region, inducing: int, n_stars: int) -> tuple[tuple[int, int, int], float]:
+def _grid(region: Region, n_stars: int) -> tuple[tuple[int, int, int], float]:
     """Cells and length scale (pc) for a region."""
     l, b = (np.deg2rad(as_array(angle, DEGREE, "angle")) for angle in (region.l, region.b))
     near, far = as_array(region.distance, PARSEC, "distance")
     volume = (l[1] - l[0]) * (np.sin(b[1]) - np.sin(b[0])) * (far**3 - near**3) / 3
-    length_scale = float(f"{(volume / inducing) ** (1 / 3):.2g}")
+    wanted = min(MOST_CELLS, n_stars / STARS_PER_CELL)
     middle = ((near**3 + far**3) / 2) ** (1 / 3)  # half of the volume is farther
     width = (l[1] - l[0]) * np.cos(np.clip(b.mean(), -1.2, 1.2))
-    sizes = np.array([width * middle, (b[1] - b[0]) * middle, far - near])
-    cells = sizes / (length_scale / 2)
+    cells = np.array([width * middle, (b[1] - b[0]) * middle, far - near])
     # Cells across the sight may be longer: stars tell more about where along it the dust is.
     cells[:2] /= math.sqrt(2)
-    shrink = min(1.0, (min(MOST_CELLS, max(n_stars, 1)) / np.prod(cells)) ** (1 / 3))
-    return tuple(int(max(4, round(n * shrink))) for n in cells), length_scale
+    cells *= (wanted / np.prod(cells)) ** (1 / 3)
+    shape = tuple(int(max(4, round(n))) for n in cells)
+    return shape, float(f"{CELLS_PER_LENGTH * (volume / math.prod(shape)) ** (1 / 3):.2g}")
+
+
+def _costs(
+    region: Region, shape: tuple[int, int, int], map_shape: tuple[int, int, int], length_scale: float, inducing: int
+) -> dict[str, Cost]:
+    """What the proposed prior and those on inducing points would cost on the same cells."""
+    grid = region.grid(shape)
+    proposed = SpectralGP(KERNEL, length_scale * PARSEC).placed(SampledVolume(grid, np.zeros(grid.shape)))
+
+    def size(latents: int) -> Size:
+        return Size(math.prod(grid.shape), grid.n_cells, math.prod(map_shape), latents)
+
+    points = f'kind = "inducing" with {inducing} points, engine = '
+    return {
+        'kind = "spectral", engine = "mgvi" (proposed)': Cost.of("mgvi", size(proposed.latent_size)),
+        f'{points}"natural"': Cost.of("natural", size(inducing)),
+        f'{points}"svi"': Cost.of("svi", size(inducing)),
+    }
 
 
 def _map_shape(shape: tuple[int, int, int]) -> tuple[int, int, int]:

@@ -1,29 +1,32 @@
 """The sections of a configuration: every key, its kind and its default stand here and nowhere else.
 
-To add a key, add a line.
+To add a key, add a line. [prior] and [fit] come in forms, which one of their keys tells apart: see `FORMS`.
 """
 
 # ruff: noqa: RUF009 - `key` is called once for each key, and what it makes never changes
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 
 import astropy.units as u
+import numpy as np
 
 from gpdust.catalogue import PRESETS
 from gpdust.catalogue.fields import UNITS
 from gpdust.catalogue.readers import READERS
 from gpdust.config import kinds
 from gpdust.fitting import ENGINES
-from gpdust.inference import SVIOptions
+from gpdust.inference import NewtonOptions, SVIOptions
 from gpdust.prior.inducing import KERNEL_NAMES
 from gpdust.prior.placement import PLACEMENTS
+from gpdust.prior.spectral import SPECTRAL_KERNELS
 from gpdust.units import DEGREE, DENSITY, MAGNITUDE, PARSEC
 
-PRIORS = ("inducing",)
+PRIORS = ("spectral", "inducing")
+INDUCING_ENGINES = ("natural", "svi")  # which hold a matrix of the prior
 B_SPACINGS = ("sin", "uniform")
 DISTANCE_SPACINGS = ("linear", "log")
 
@@ -77,17 +80,68 @@ class GridSection:
 
 @dataclass(frozen=True, eq=False)
 class PriorSection:
-    """[prior]: the Gaussian process; see `InducingGP`."""
+    """[prior]: the Gaussian process; the keys that all forms have."""
+
+    kind: str = key(kinds.choice(PRIORS), PRIORS[0])
+    kernel: str | tuple[str, ...] = key(kinds.one_or_more(kinds.choice(SPECTRAL_KERNELS)), "matern32")
+    length_scale: u.Quantity = key(kinds.lengths(PARSEC), 30)
+    amplitude: float | tuple[float, ...] = key(kinds.one_or_more(kinds.number(above=0)), 0.2)
+    mean_density: u.Quantity = key(kinds.number(DENSITY, above=0), 1e-3)
+    learn: bool | tuple[str, ...] = key(kinds.flag_or_names(), True)
+
+    def check(self) -> None:
+        """Raise ValueError where keys do not fit each other."""
+        shape, amplitudes = self.length_scale.shape, np.shape(self.amplitude)
+        if isinstance(self.kernel, str):
+            if shape not in ((), (3,)):
+                raise ValueError(
+                    "length_scale must be a positive number (pc), or three of them (x, y, z), for one kernel, "
+                    f"got {self.length_scale.value.tolist()}"
+                )
+            if amplitudes:
+                raise ValueError(f"amplitude must be one number (dex) for one kernel, got {list(self.amplitude)}")
+            return
+        parts = len(self.kernel)
+        for name, given, count in (
+            ("length_scale", self.length_scale.value.tolist(), shape[:1]),
+            ("amplitude", self.amplitude, amplitudes),
+        ):
+            if count != (parts,):
+                found = f"a list of {count[0]}" if count else f"{given:g}"
+                each = ", each a number (pc) or three (x, y, z)" if name == "length_scale" else " (dex)"
+                raise ValueError(
+                    f"{name} must be a list of {parts}{each}, one for each part of the sum in kernel, got {found}"
+                )
+
+
+@dataclass(frozen=True, eq=False)
+class SpectralSection(PriorSection):
+    """[prior] of kind "spectral"; see `SpectralGP`."""
+
+    box_spacing: u.Quantity | None = key(kinds.number(PARSEC, above=0), None)
+
+
+@dataclass(frozen=True, eq=False)
+class InducingSection(PriorSection):
+    """[prior] of kind "inducing"; see `InducingGP`."""
 
     kind: str = key(kinds.choice(PRIORS), "inducing")
-    kernel: str = key(kinds.choice(KERNEL_NAMES), "rbf")
+    kernel: str | tuple[str, ...] = key(kinds.one_or_more(kinds.choice(SPECTRAL_KERNELS)), "rbf")
     inducing: int = key(kinds.whole(1), 1000)
-    length_scale: u.Quantity = key(kinds.one_or_three(PARSEC), 20)
-    amplitude: float = key(kinds.number(above=0), 0.3)
-    mean_density: u.Quantity = key(kinds.number(DENSITY, above=0), 1e-3)
+    length_scale: u.Quantity = key(kinds.lengths(PARSEC), 20)
+    amplitude: float | tuple[float, ...] = key(kinds.one_or_more(kinds.number(above=0)), 0.3)
     placement: str = key(kinds.choice(PLACEMENTS), "kmeans")
-    learn: bool | tuple[str, ...] = key(kinds.flag_or_names(), True)
     learn_inducing: bool = key(kinds.flag(), False)
+
+    def check(self) -> None:
+        """Raise ValueError where keys do not fit each other."""
+        for name in (self.kernel,) if isinstance(self.kernel, str) else self.kernel:
+            if name not in KERNEL_NAMES:
+                raise ValueError(
+                    f'kernel "{name}" needs kind = "spectral" (and no key of inducing points); a prior on inducing '
+                    f"points takes {', '.join(KERNEL_NAMES)}"
+                )
+        super().check()
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,10 +153,26 @@ class LikelihoodSection:
 
 @dataclass(frozen=True, eq=False)
 class FitSection:
-    """[fit]: the engine and its settings; see `SVIOptions`."""
+    """[fit]: the engine; the keys that all forms have. All others are settings of the engine."""
 
     engine: str = key(kinds.choice(ENGINES), ENGINES[0])
     seed: int = key(kinds.whole(0), 0)
+
+
+@dataclass(frozen=True, eq=False)
+class NewtonSection(FitSection):
+    """[fit] with engine "natural" or "mgvi", or "auto", which takes one of them; see `NewtonOptions`."""
+
+    samples: int = key(kinds.even(2), NewtonOptions.samples)
+    max_steps: int = key(kinds.whole(1), NewtonOptions.max_steps)
+    tolerance: float = key(kinds.number(above=0), NewtonOptions.tolerance)
+
+
+@dataclass(frozen=True, eq=False)
+class SVISection(FitSection):
+    """[fit] with engine "svi"; see `SVIOptions`."""
+
+    engine: str = key(kinds.choice(ENGINES), "svi")
     max_steps: int = key(kinds.whole(1), SVIOptions.max_steps)
     particles: int = key(kinds.whole(2), SVIOptions.particles)
     tolerance: float = key(kinds.number(above=0), SVIOptions.tolerance)
@@ -118,3 +188,48 @@ class MapsSection:
     seed: int = key(kinds.whole(0), 0)
     b_spacing: str = key(kinds.choice(B_SPACINGS), "uniform")
     distance_spacing: str = key(kinds.choice(DISTANCE_SPACINGS), "linear")
+
+
+@dataclass(frozen=True)
+class Forms:
+    """The forms of a section, which one of its keys tells apart.
+
+    Attributes
+    ----------
+    key : str
+        The key that tells.
+    of : mapping of str to type
+        Its values -> section; the first is taken where nothing tells.
+    """
+
+    key: str
+    of: Mapping[str, type]
+
+    def keys(self) -> list[str]:
+        """The keys of all forms."""
+        return list(dict.fromkeys(entry.name for section in self.of.values() for entry in fields(section)))
+
+    def owners(self, name: str) -> list[str]:
+        """Values of the telling key that go with another key."""
+        return [value for value, section in self.of.items() if name in section.__dataclass_fields__]
+
+    def telling(self, given: Iterable[str]) -> str | None:
+        """The first key of those given that does not go with the default form, but with others."""
+        default = next(iter(self.of))
+        return next((name for name in given if (owners := self.owners(name)) and default not in owners), None)
+
+    def choose(self, given: Mapping[str, object]) -> str:
+        """The form that is meant: the one named, else that of a key which no other has, else the default.
+
+        So a file written before there were forms goes on meaning what it meant.
+        """
+        if self.key in given:
+            return given[self.key]
+        telling = self.telling(given)
+        return self.owners(telling)[0] if telling else next(iter(self.of))
+
+
+FORMS = {
+    "prior": Forms("kind", {"spectral": SpectralSection, "inducing": InducingSection}),
+    "fit": Forms("engine", {name: SVISection if name == "svi" else NewtonSection for name in ENGINES}),
+}

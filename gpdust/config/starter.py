@@ -30,12 +30,14 @@ NOTES = {
     "region": "l and b in deg, distance in pc",
     "region.foreground_cells": "cells between the Sun and the region, for the dust in front of it",
     "grid.shape": "cells along l, b and distance",
-    "prior.kernel": "or matern12, matern32, matern52",
-    "prior.inducing": "more of them resolve finer structure, and cost time",
+    "prior.kind": "or inducing, with inducing = how many points",
+    "prior.kernel": "or rbf, matern12, matern52, spectrum; a list for a sum",
     "prior.length_scale": "pc: one number, or three (x, y, z); where the fit starts",
     "prior.amplitude": "dex, of log10 density; where the fit starts",
     "prior.mean_density": "mag / pc; where the fit starts",
+    "prior.learn": "false: length scale, amplitude and mean stay as given, which is faster",
     "likelihood.extra_scatter": "mag, added in quadrature to every error, where stars scatter more than it says",
+    "fit.engine": "the fastest for the prior; or natural, mgvi, svi",
     "fit.seed": "same seed, same map",
     "maps.samples": "posterior draws behind the percentiles",
 }
@@ -118,7 +120,8 @@ def make_starter(
     proposal = propose(stars, **limits)
     header = [
         f"Proposed by `gpdust init` for {path.name}: {proposal.stars} of its {len(stars)} stars lie in the region.",
-        f"Estimate on two cores: {proposal.cost}.",
+        "Estimates on two cores:",
+        *(f"  {line}" for line in proposal.estimates()),
         *(f"CHECK: {doubt}" for doubt in doubts),
     ]
     text = render({"catalogue": section, **proposal.sections}, notes, header)

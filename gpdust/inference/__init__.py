@@ -1,22 +1,24 @@
 """Variational inference: engines that maximise the ELBO."""
 
-from gpdust.inference.checkpoint import fingerprint, load_state, save_state
 from gpdust.inference.convergence import StoppingReport, StoppingRule
 from gpdust.inference.gaussian import WhitenedGaussian
+from gpdust.inference.newton import Newton, NewtonOptions
 from gpdust.inference.progress import Progress
+from gpdust.inference.state import NewtonState, State
 from gpdust.inference.svi import SVI, SVIOptions, SVIState
 from gpdust.inference.trace import Trace
 
 __all__ = [
     "SVI",
+    "Newton",
+    "NewtonOptions",
+    "NewtonState",
     "Progress",
     "SVIOptions",
     "SVIState",
+    "State",
     "StoppingReport",
     "StoppingRule",
     "Trace",
     "WhitenedGaussian",
-    "fingerprint",
-    "load_state",
-    "save_state",
 ]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from os import PathLike
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,47 +16,48 @@ from safetensors.torch import save_file
 from gpdust.errors import InferenceError
 from gpdust.files import atomic_path
 from gpdust.inference.convergence import StoppingRule
-from gpdust.inference.svi import SVIOptions, SVIState
+from gpdust.inference.state import State
 from gpdust.inference.trace import Trace
 from gpdust.model import DustModel
 
+AnyState = TypeVar("AnyState", bound=State)
 
-def fingerprint(model: DustModel, seed: int, options: SVIOptions) -> str:
-    """A short hash of everything that decides a fit: data, grid, prior, seed and settings."""
+
+def fingerprint(model: DustModel, engine: str, seed: int, options: object) -> str:
+    """A short hash of everything that decides a fit: data, grid, prior, engine, seed and settings."""
     digest = hashlib.sha256()
-    for tensor in (model.statistics.diagonal, model.statistics.coupling, model.statistics.weighted, model.prior.points):
+    statistics = model.statistics
+    for tensor in (statistics.diagonal, statistics.coupling, statistics.weighted, *model.prior.tensors().values()):
         digest.update(tensor.contiguous().numpy().tobytes())
     prior = {key: value for key, value in model.prior.description().items() if key != "jitter"}
-    settings = {"seed": seed, "prior": prior, "grid": model.grid.description(), "options": asdict(options)}
+    grid = model.grid.description()
+    settings = {"engine": engine, "seed": seed, "prior": prior, "grid": grid, "options": asdict(options)}
     digest.update(json.dumps(settings, sort_keys=True).encode())
     return digest.hexdigest()[:16]
 
 
-def save_state(path: str | PathLike, state: SVIState, mark: str) -> None:
+def save_state(path: str | PathLike, state: State, mark: str) -> None:
     """Write a state; `mark` is the fit's fingerprint."""
-    tensors = {
-        "mean": state.mean,
-        "theta": state.theta,
-        "points": state.points,
-        "generator": state.generator.get_state(),
-    }
-    record = {
-        "fingerprint": mark,
-        "tempering": state.tempering,
-        "phase": state.phase,
-        "reach": state.reach,
-        "seconds": state.seconds,
-        "trace": state.trace.as_dict(),
-        "rule": asdict(state.rule),
-    }
+    tensors, record = {}, {"fingerprint": mark}
+    for entry in fields(state):
+        value = getattr(state, entry.name)
+        if isinstance(value, torch.Tensor):
+            tensors[entry.name] = value.contiguous()
+        elif isinstance(value, torch.Generator):
+            tensors[entry.name] = value.get_state()
+        elif isinstance(value, Trace):
+            record[entry.name] = value.as_dict()
+        elif isinstance(value, StoppingRule):
+            record[entry.name] = asdict(value)
+        elif isinstance(value, (int, float, str)):
+            record[entry.name] = value
+        # What is left is made anew by the next stage.
     with atomic_path(path) as temporary:
-        save_file(
-            {name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, {"state": json.dumps(record)}
-        )
+        save_file(tensors, temporary, {"state": json.dumps(record)})
 
 
-def load_state(path: str | PathLike, mark: str) -> SVIState:
-    """Read a state.
+def load_state(path: str | PathLike, mark: str, kind: type[AnyState]) -> AnyState:
+    """Read a state of the given kind.
 
     Raises
     ------
@@ -66,25 +68,19 @@ def load_state(path: str | PathLike, mark: str) -> SVIState:
     try:
         with safe_open(path, framework="pt") as stored:
             record = json.loads(stored.metadata()["state"])
-            tensors = {name: stored.get_tensor(name) for name in ("mean", "theta", "points", "generator")}
+            values = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  (not a dict)
+        found = record.pop("fingerprint")
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise InferenceError(f"{path} is not a checkpoint of a fit ({error}); delete it to start afresh") from None
-    if record["fingerprint"] != mark:
+    if found != mark:
         raise InferenceError(
-            f"{path} is the checkpoint of another fit: the catalogue, grid, prior, seed or settings have changed. "
-            "Delete it to start afresh, or write this fit elsewhere."
+            f"{path} is the checkpoint of another fit: the catalogue, grid, prior, engine, seed or settings have "
+            "changed. Delete it to start afresh, or write this fit elsewhere."
         )
-    generator = torch.Generator()
-    generator.set_state(tensors["generator"])
-    return SVIState(
-        mean=tensors["mean"],
-        theta=tensors["theta"],
-        points=tensors["points"],
-        tempering=record["tempering"],
-        phase=record["phase"],
-        reach=record["reach"],
-        generator=generator,
-        trace=Trace.from_dict(record["trace"]),
-        rule=StoppingRule(**record["rule"]),
-        seconds=record["seconds"],
-    )
+    if "generator" in values:
+        generator = torch.Generator()
+        generator.set_state(values["generator"])
+        values["generator"] = generator
+    record["trace"] = Trace.from_dict(record["trace"])
+    record["rule"] = StoppingRule(**record["rule"])
+    return kind(**values, **record)

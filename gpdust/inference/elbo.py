@@ -12,7 +12,7 @@ from gpdust.inference.precision import Precision
 
 def theta_divergence(theta: torch.Tensor, covariance: torch.Tensor) -> float:
     """KL(N(θ̂, Σ_θ) ‖ N(0, I)), nats: what the learned hyperparameters cost; nothing where none is learned."""
-    if not len(theta):
+    if not len(theta) or not len(covariance):
         return 0.0
     trace = float(covariance.diagonal().sum())
     return 0.5 * (trace + float(theta.square().sum()) - len(theta) - float(torch.logdet(covariance)))

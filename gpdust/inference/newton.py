@@ -108,12 +108,17 @@ class Newton:
 
     # Life of a fit
 
-    def init(self, seed: int) -> NewtonState:
-        """Start at the prior's mean."""
+    def init(self, seed: int, start: tuple[torch.Tensor, torch.Tensor] | None = None) -> NewtonState:
+        """Start at the prior's mean, or at a mean and θ."""
         prior = self.model.prior
+        if start is None:
+            start = (
+                torch.zeros(prior.latent_size, dtype=torch.float64),
+                torch.zeros(prior.theta_size, dtype=torch.float64),
+            )
         return NewtonState(
-            mean=torch.zeros(prior.latent_size, dtype=torch.float64),
-            theta=torch.zeros(prior.theta_size, dtype=torch.float64),
+            mean=start[0],
+            theta=start[1],
             phase="climb",
             trace=Trace(prior.hyperparameters.units),
             rule=StoppingRule(self.options.tolerance),
@@ -294,16 +299,18 @@ class Newton:
 
     # The end
 
-    def final(self, state: NewtonState) -> tuple[Precision, float, float]:
-        """Precision of q at the end, and the ELBO with its Monte-Carlo standard error, nats."""
+    def finish(self, state: NewtonState) -> tuple[torch.Tensor, StoppingReport]:
+        """A square root of the covariance of q (natural) or its draws (mgvi), and how the fit ended."""
         objective = self._at(state.theta)
+        if not len(state.draws):  # stopped before there were any
+            state = self._redraw(state, objective, self.options.sample_tolerance)
         place = objective.place(state.mean, state.draws)
         precision = self._precision(objective, place)
         elbo, error = gaussian_elbo(objective, place, precision, state.theta, state.theta_covariance)
-        return precision, elbo, error
+        spread = precision.covariance_factor() if isinstance(precision, DensePrecision) else state.draws
+        return spread, self._report(state, elbo, error)
 
-    def report(self, state: NewtonState, elbo: float, error: float) -> StoppingReport:
-        """How the fit ended."""
+    def _report(self, state: NewtonState, elbo: float, error: float) -> StoppingReport:
         converged = len(state.trace) < self.options.max_steps
         reason = (
             f"the last step promised {state.predicted:.2g} nats and gave {state.actual:.2g}"

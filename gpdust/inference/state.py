@@ -10,7 +10,8 @@ from gpdust.inference.convergence import StoppingRule
 from gpdust.inference.trace import Trace
 
 
-def _nothing() -> torch.Tensor:
+def nothing() -> torch.Tensor:
+    """A tensor that is not known yet."""
     return torch.zeros(0, 0, dtype=torch.float64)
 
 
@@ -41,7 +42,7 @@ class State:
     trace: Trace
     rule: StoppingRule
     seconds: float = 0.0
-    theta_covariance: torch.Tensor = field(default_factory=_nothing)
+    theta_covariance: torch.Tensor = field(default_factory=nothing)
 
 
 @dataclass
@@ -61,7 +62,7 @@ class NewtonState(State):
     """
 
     seed: int = 0
-    draws: torch.Tensor = field(default_factory=_nothing)
+    draws: torch.Tensor = field(default_factory=nothing)
     damping: float = 0.0
     predicted: float = float("inf")
     actual: float = float("inf")

@@ -24,10 +24,12 @@ import torch
 from pyro.infer import TraceMeanField_ELBO
 
 from gpdust.errors import InferenceError
-from gpdust.inference.convergence import StoppingRule
+from gpdust.inference.convergence import StoppingReport, StoppingRule
+from gpdust.inference.elbo import theta_divergence
 from gpdust.inference.gaussian import WhitenedGaussian
 from gpdust.inference.metric import Whitening, gauss_newton, whiten
 from gpdust.inference.progress import Progress
+from gpdust.inference.state import State, nothing
 from gpdust.inference.trace import Trace
 from gpdust.model import DustModel
 from gpdust.prior import InducingGP, LinearMap
@@ -80,44 +82,28 @@ class SVIOptions:
 
 
 @dataclass
-class SVIState:
-    """All that is needed to go on: resuming is starting from a state.
+class SVIState(State):
+    """What svi needs beside what all engines share.
 
     Attributes
     ----------
-    mean : Tensor, shape (M,)
-        Of v.
-    theta : Tensor, shape (P,)
-        Standardised hyperparameters.
     points : Tensor, shape (M, 3)
         Inducing points, pc.
     tempering : float
         Weight of the likelihood.
-    phase : str
-        "temper", "learn", "polish" or "done".
     reach : float
         Trust radius of the hyperparameters, posterior standard deviations.
     generator : torch.Generator
         Source of all draws.
-    trace : Trace
-    rule : StoppingRule
-        What has been seen of convergence.
-    seconds : float
-        Wall time spent.
+    guide : WhitenedGaussian or None
+        q, once it is known.
     """
 
-    mean: torch.Tensor
-    theta: torch.Tensor
-    points: torch.Tensor
-    tempering: float
-    phase: str
-    reach: float
-    generator: torch.Generator
-    trace: Trace
-    rule: StoppingRule
-    seconds: float = 0.0
+    points: torch.Tensor = field(default_factory=nothing)
+    tempering: float = 1.0
+    reach: float = 0.0
+    generator: torch.Generator = field(default_factory=torch.Generator)
     guide: WhitenedGaussian | None = None
-    theta_covariance: torch.Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.float64))
 
     def copy(self) -> SVIState:
         """The same state, sharing nothing that a stage changes in place."""
@@ -139,14 +125,17 @@ class SVI:
         self.model, self.options = model, options
         self.elbo = TraceMeanField_ELBO()
 
-    def init(self, seed: int) -> SVIState:
-        """Start at the prior, with the likelihood as weak as it must be for that to be near."""
+    def init(self, seed: int, start: tuple[torch.Tensor, torch.Tensor] | None = None) -> SVIState:
+        """Start at the prior, with the likelihood as weak as it must be for that to be near; or at a mean and θ."""
         prior = self.model.prior
-        mean = torch.zeros(prior.latent_size, dtype=torch.float64)
-        theta = torch.zeros(prior.theta_size, dtype=torch.float64)
+        if start is None:
+            mean = torch.zeros(prior.latent_size, dtype=torch.float64)
+            theta = torch.zeros(prior.theta_size, dtype=torch.float64)
+        else:
+            mean, theta = start
         information = gauss_newton(self.model, prior, mean, theta, self.model.basis(prior, theta), with_theta=False)
         sharpest = float(torch.linalg.eigvalsh(information)[-1])
-        tempering = min(1.0, WEAK / sharpest) if sharpest > 0 else 1.0
+        tempering = min(1.0, WEAK / sharpest) if sharpest > 0 and start is None else 1.0
         self._check_budget(tempering)
         return SVIState(
             mean=mean,
@@ -216,13 +205,27 @@ class SVI:
         state, _ = self._follow(state, self.options.polish_steps, progress, polish=True)
         return replace(state, phase="done")
 
-    def final_elbo(self, state: SVIState, evaluations: int = 32) -> tuple[float, float]:
+    def finish(self, state: SVIState) -> tuple[torch.Tensor, StoppingReport]:
+        """A square root of the covariance of q, and how the fit ended."""
+        elbo, error = self._final_elbo(state)
+        converged, gain = state.rule.settled, state.rule.gain
+        reason = (
+            f"the last stages gained {gain:.2g} nats, within {state.rule.threshold:.2g} that noise or tolerance explain"
+            if converged
+            else f"it ran out of its {self.options.max_steps} steps while the ELBO still rose by {gain:.2g} nats"
+        )
+        return state.guide.scale_matrix(), StoppingReport(converged, reason, len(state.trace), elbo, error)
+
+    def _final_elbo(self, state: SVIState, evaluations: int = 32) -> tuple[float, float]:
         """ELBO of a finished state and its Monte-Carlo standard error, from fresh draws, nats."""
         prior = self.model.prior.with_points(state.points)
         basis = self.model.basis(prior, state.theta)
         with torch.no_grad():
             values = [-float(self._loss(state, prior, basis, state.guide, state.theta)) for _ in range(evaluations)]
-        return float(np.mean(values)), float(np.std(values, ddof=1) / math.sqrt(evaluations))
+        # While it runs, θ is a point with its prior density; all engines report the Laplace approximation's share.
+        density = -0.5 * float(state.theta.square().sum()) - 0.5 * len(state.theta) * math.log(2 * math.pi)
+        mean = float(np.mean(values)) - density - theta_divergence(state.theta, state.theta_covariance)
+        return mean, float(np.std(values, ddof=1) / math.sqrt(evaluations))
 
     def _follow(
         self, state: SVIState, steps: int, progress: Progress, polish: bool = False

@@ -3,5 +3,6 @@
 from gpdust.posterior.estimate import Estimate
 from gpdust.posterior.maps import PercentileMaps
 from gpdust.posterior.posterior import Posterior
+from gpdust.posterior.spread import DrawnSpread, FullSpread
 
-__all__ = ["Estimate", "PercentileMaps", "Posterior"]
+__all__ = ["DrawnSpread", "Estimate", "FullSpread", "PercentileMaps", "Posterior"]

@@ -14,6 +14,7 @@ import torch
 from astropy.coordinates import SkyCoord
 
 from gpdust.catalogue import StarCatalogue
+from gpdust.errors import PosteriorError
 from gpdust.grid import RayGrid
 from gpdust.inference import StoppingReport, Trace
 from gpdust.los import integrate
@@ -24,8 +25,10 @@ from gpdust.posterior.percentiles import percentile_maps
 from gpdust.posterior.predict import predict, star_positions
 from gpdust.posterior.query import query
 from gpdust.posterior.residual import ray_chunks, residual_noise
+from gpdust.posterior.spread import FullSpread, Spread
 from gpdust.posterior.storage import read_posterior, write_posterior
-from gpdust.prior import InducingGP
+from gpdust.prior import InducingGP, SpectralGP
+from gpdust.prior.fields import Fields
 from gpdust.units import DENSITY, MAGNITUDE, as_quantity
 
 
@@ -35,13 +38,13 @@ class Posterior:
 
     Attributes
     ----------
-    prior : InducingGP
+    prior : InducingGP or SpectralGP
     theta : Tensor, shape (P,)
         Standardised hyperparameters.
     mean : Tensor, shape (M,)
         Posterior mean of v.
-    scale : Tensor, shape (M, M)
-        A square root of its covariance: v = mean + scale ε.
+    spread : FullSpread or DrawnSpread
+        Its covariance, by a square root (natural, svi) or by draws (mgvi).
     grid : RayGrid
         The grid of the fit.
     theta_covariance : Tensor, shape (P, P)
@@ -52,10 +55,10 @@ class Posterior:
         Band, quantity, reference, seed, version.
     """
 
-    prior: InducingGP
+    prior: InducingGP | SpectralGP
     theta: torch.Tensor
     mean: torch.Tensor
-    scale: torch.Tensor
+    spread: Spread
     grid: RayGrid
     theta_covariance: torch.Tensor
     report: StoppingReport
@@ -78,10 +81,30 @@ class Posterior:
             lines.append(f"{parameter.name:18} {value:28} prior: {parameter.describe_prior()}")
         return "\n".join(lines)
 
+    @property
+    def scale(self) -> torch.Tensor:
+        """A square root of the covariance of v, shape (M, M), where the engine has one.
+
+        Raises
+        ------
+        PosteriorError
+            For mgvi, which has draws instead: `spread.draws`.
+        """
+        if isinstance(self.spread, FullSpread):
+            return self.spread.scale
+        raise PosteriorError("this posterior is known by its draws (posterior.spread.draws), not by a covariance")
+
     def draw_latents(self, count: int, seed: int = 0) -> torch.Tensor:
-        """Joint draws of v, shape (count, M); the first draws do not depend on how many follow."""
-        noise = np.random.default_rng([seed, 0]).standard_normal((count, len(self.mean)))
-        return self.mean + torch.from_numpy(noise) @ self.scale.mT
+        """Joint draws of v, shape (count, M).
+
+        From natural and svi any number of independent draws. mgvi has kept some (the option `samples`): up to that many
+        are those; if more are asked for, all are Gaussian combinations of them.
+        """
+        return self.mean + self.spread.draw(count, seed)
+
+    def fields(self, count: int, seed: int = 0) -> Fields:
+        """Joint draws of the log-density, to be read at any points."""
+        return self.prior.fields(self.draw_latents(count, seed), self.theta)
 
     def sample(self, grid: RayGrid | None = None, count: int = 100, seed: int = 0) -> tuple[u.Quantity, u.Quantity]:
         """Joint draws of density and extinction on a grid.
@@ -115,34 +138,13 @@ class Posterior:
         All chunks of a draw share one v, so that cells stay correlated across chunks; the draws do not depend on how
         rays are cut into chunks.
         """
-        latents = self.draw_latents(count, seed)
+        fields = self.fields(count, seed)
         lengths = torch.from_numpy(grid.cell_lengths)
-        for rays in ray_chunks(grid, max(count, self.prior.latent_size)):
+        for rays in ray_chunks(grid, max(count, self.prior.row_width)):
             points = torch.from_numpy(grid.cell_points(rays)).reshape(-1, 3)
             noise = residual_noise(range(rays.start, rays.stop), count, grid.n_cells, seed)
-            density = self.density_at(points, latents, noise.flatten(1)).unflatten(-1, (-1, grid.n_cells))
+            density = fields.density(points, noise.flatten(1)).unflatten(-1, (-1, grid.n_cells))
             yield rays, density, integrate(density, lengths)
-
-    def density_at(self, points: torch.Tensor, latents: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """Density at some points for given latents.
-
-        Parameters
-        ----------
-        points : Tensor, shape (points, 3)
-            Heliocentric Galactic x, y, z, pc.
-        latents : Tensor, shape (draws, M)
-        noise : Tensor, shape (draws, points)
-            Standard normal, for the prior's residual.
-
-        Returns
-        -------
-        Tensor, shape (draws, points)
-            mag/pc.
-        """
-        with torch.no_grad():
-            linear_map = self.prior.at(points, self.theta)
-            log_density = linear_map.log_density(latents) + linear_map.residual_variance.sqrt() * noise
-            return torch.pow(10.0, log_density)
 
     def percentiles(
         self,

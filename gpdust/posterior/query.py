@@ -52,16 +52,16 @@ def query(posterior: Posterior, coordinates: SkyCoord, samples: int = 100, seed:
     column, cell = _locate_inside(posterior.grid, l, b, distance)
     grid = RayGrid(l * DEGREE, b * DEGREE, posterior.grid.distance_edges)
     fraction = (distance - grid.edges[cell]) / grid.cell_lengths[cell]
-    latents = posterior.draw_latents(samples, seed)
+    fields = posterior.fields(samples, seed)
     lengths = torch.from_numpy(grid.cell_lengths)
     density, extinction = [torch.empty(samples, 0)], [torch.empty(samples, 0)]
-    for rays in ray_chunks(grid, max(samples, posterior.prior.latent_size)):
+    for rays in ray_chunks(grid, max(samples, posterior.prior.row_width)):
         places = torch.from_numpy(cartesian(grid.ray_l[rays], grid.ray_b[rays], distance[rays]))
         cells = torch.from_numpy(grid.cell_points(rays)).reshape(-1, 3)
         noise = residual_noise(column[rays], samples, grid.n_cells, seed)
         own_noise = noise[:, torch.arange(len(places)), torch.from_numpy(cell[rays])]
-        density.append(posterior.density_at(places, latents, own_noise))
-        along = posterior.density_at(cells, latents, noise.flatten(1)).unflatten(-1, (-1, grid.n_cells))
+        density.append(fields.density(places, own_noise))
+        along = fields.density(cells, noise.flatten(1)).unflatten(-1, (-1, grid.n_cells))
         positions = StarPositions(np.arange(len(places)), cell[rays], fraction[rays])
         extinction.append(extinction_at(integrate(along, lengths), positions))
     shape = (samples, *coordinates.shape)

@@ -18,12 +18,14 @@ from gpdust.errors import PosteriorError
 from gpdust.files import atomic_folder
 from gpdust.grid import grid_from_description
 from gpdust.inference import StoppingReport, Trace
-from gpdust.prior import InducingGP
+from gpdust.posterior.spread import spread_from_tensors
+from gpdust.prior import InducingGP, SpectralGP
 
 if TYPE_CHECKING:
     from gpdust.posterior.posterior import Posterior
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)  # 1 knew inducing points and a full covariance only
 KERNEL_CHECKS = 8  # points at which a stored kernel is compared with the one in use
 TENSORS, RECORD = "posterior.safetensors", "posterior.json"
 
@@ -42,10 +44,10 @@ def write_posterior(posterior: Posterior, path: str | PathLike) -> Path:
     """
     tensors = {
         "mean": posterior.mean,
-        "scale": posterior.scale,
         "theta": posterior.theta,
         "theta_covariance": posterior.theta_covariance,
-        "points": posterior.prior.points,
+        **posterior.spread.tensors(),
+        **posterior.prior.tensors(),
     }
     record = {
         "format": FORMAT,
@@ -80,9 +82,11 @@ def read_posterior(path: str | PathLike, kernel: gpytorch.kernels.Kernel | None 
         raise PosteriorError(f"{path} holds no posterior: {Path(error.filename or path).name} is missing") from None
     except (json.JSONDecodeError, SafetensorError, UnicodeDecodeError) as error:
         raise PosteriorError(f"the posterior in {path} is damaged: {error}") from None
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
+    if not isinstance(record, dict) or record.get("format") not in READABLE:
         found = record.get("format") if isinstance(record, dict) else "none"
-        raise PosteriorError(f"the posterior in {path} has format {found}, this gpdust reads {FORMAT}; update gpdust")
+        raise PosteriorError(
+            f"the posterior in {path} has format {found}, this gpdust reads {FORMAT} at most; update gpdust"
+        )
     try:
         return _assemble(record, tensors, kernel)
     except (KeyError, TypeError, AttributeError) as error:
@@ -94,8 +98,9 @@ def read_posterior(path: str | PathLike, kernel: gpytorch.kernels.Kernel | None 
 def _assemble(record: dict, tensors: dict[str, torch.Tensor], kernel: gpytorch.kernels.Kernel | None) -> dict:
     """The arguments of a `Posterior`, from what was read."""
     return {
-        "prior": InducingGP.from_description(record["prior"], tensors["points"], kernel),
-        **{name: tensors[name] for name in ("mean", "scale", "theta", "theta_covariance")},
+        "prior": _prior(record["prior"], tensors, kernel),
+        "spread": spread_from_tensors(tensors),
+        **{name: tensors[name] for name in ("mean", "theta", "theta_covariance")},
         "grid": grid_from_description(record["grid"]),
         "report": StoppingReport(**record["report"]),
         "trace": Trace.from_dict(record["trace"]),
@@ -103,9 +108,19 @@ def _assemble(record: dict, tensors: dict[str, torch.Tensor], kernel: gpytorch.k
     }
 
 
-def _prior_record(prior: InducingGP) -> dict:
+def _prior(
+    description: dict, tensors: dict[str, torch.Tensor], kernel: gpytorch.kernels.Kernel | None
+) -> InducingGP | SpectralGP:
+    if description.get("kind") == SpectralGP.kind:
+        return SpectralGP.from_description(description)
+    return InducingGP.from_description(description, tensors["points"], kernel)
+
+
+def _prior_record(prior: InducingGP | SpectralGP) -> dict:
     """Description of a prior; where its kernel would not come back the same, only the user can give it again."""
     description = prior.description()
+    if isinstance(prior, SpectralGP):
+        return description
     points = prior.points[:KERNEL_CHECKS]
     try:
         again = InducingGP.from_description(description, prior.points)

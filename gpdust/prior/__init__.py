@@ -7,4 +7,13 @@ from gpdust.prior.placement import SampledVolume
 from gpdust.prior.spectral import SpectralGP
 from gpdust.prior.transfer import transfer
 
-__all__ = ["Hyperparameter", "Hyperparameters", "InducingGP", "LinearMap", "MatrixMap", "SampledVolume", "SpectralGP", "transfer"]
+__all__ = [
+    "Hyperparameter",
+    "Hyperparameters",
+    "InducingGP",
+    "LinearMap",
+    "MatrixMap",
+    "SampledVolume",
+    "SpectralGP",
+    "transfer",
+]

@@ -92,6 +92,20 @@ class PeriodicBox:
         kx, ky, kz = (2 * math.pi * frequency for frequency in frequencies)
         return kx, ky, kz
 
+    def interpolation_response(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """What trilinear interpolation makes of a wave: its amplitude, and its variance averaged over places.
+
+        Returns
+        -------
+        amplitude, variance : Tensor, shape half_shape
+            Π sinc²(k h / 2), and Π (2 + cos k h) / 3, which counts the waves of other lengths that it adds.
+        """
+        amplitude, variance = torch.ones(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+        for wave, step in zip(self.wave_numbers(), self.spacing, strict=True):
+            amplitude = amplitude * torch.sinc(wave * step / (2 * math.pi)).square()
+            variance = variance * (2 + torch.cos(wave * step)) / 3
+        return amplitude, variance
+
     def multiplicity(self) -> torch.Tensor:
         """How many modes of the whole each mode of the half stands for, along the last axis, shape (n_z / 2 + 1,)."""
         count = torch.full((self.half_shape[2],), 2.0, dtype=torch.float64)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from gpdust.prior.cholesky import cholesky_with_jitter
+from gpdust.prior.fields import Fields
 from gpdust.prior.hyperparameters import MEAN_NAME, MEAN_WIDTH, Hyperparameter, Hyperparameters
 from gpdust.prior.kernels import (
     KERNEL_NAMES,
@@ -144,6 +145,24 @@ class InducingGP:
         variance = self._kernel(kernel_values, points, None)
         residual = (variance - matrix.square().sum(-1)).clamp_min(0)
         return MatrixMap(mean, residual, matrix)
+
+    def fields(self, latents: torch.Tensor, theta: torch.Tensor | None = None) -> Fields:
+        """Draws of the field from draws of v, shape (draws, M), to be read at any points."""
+
+        def read(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            linear_map = self.at(points, theta)
+            return linear_map.log_density(latents), linear_map.residual_variance
+
+        return Fields(read)
+
+    @property
+    def row_width(self) -> int:
+        """How many numbers the prior holds for each point that it is read at."""
+        return self.latent_size
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What `description` leaves out."""
+        return {"points": self.points}
 
     def length_scale(self, theta: torch.Tensor | None) -> float:
         """The shortest length scale, pc; 1 where the kernel has none."""

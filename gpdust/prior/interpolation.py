@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -41,15 +42,22 @@ class Interpolation:
                 f"{np.round(points[first].numpy(), 1).tolist()} pc. Fit on a grid that holds them."
             )
         node = np.floor(position).astype(np.int64)
-        self.fraction = torch.from_numpy(position - node)
+        fraction = (position - node)[:, None, :]
         corner = (node[:, None, :] + _CORNERS) % shape
         index = (corner[..., 0] * shape[1] + corner[..., 1]) * shape[2] + corner[..., 2]
-        share = np.where(_CORNERS == 1, self.fraction.numpy()[:, None, :], 1 - self.fraction.numpy()[:, None, :])
+        share = np.where(_CORNERS == 1, fraction, 1 - fraction)
         matrix = sparse.csr_matrix(
             (share.prod(-1).ravel(), index.ravel(), np.arange(0, 8 * len(points) + 1, 8)),
             shape=(len(points), box.n_nodes),
         )
-        self._matrix, self._transpose = _to_torch(matrix), _to_torch(matrix.T.tocsr())
+        self._sparse, self._matrix = matrix, _to_torch(matrix)
+
+    def __len__(self) -> int:
+        return self._sparse.shape[0]
+
+    @cached_property
+    def _transpose(self) -> torch.Tensor:
+        return _to_torch(self._sparse.T.tocsr())
 
     def __call__(self, field: torch.Tensor) -> torch.Tensor:
         """Values at the points: (..., nodes) to (..., points); differentiable."""
@@ -62,24 +70,6 @@ class Interpolation:
     def forward(self, field: torch.Tensor) -> torch.Tensor:
         """Values at the points, without a gradient."""
         return _rows(self._matrix, field)
-
-    def variance(self, covariance: torch.Tensor) -> torch.Tensor:
-        """Variance of the interpolated field at the points.
-
-        Parameters
-        ----------
-        covariance : Tensor, shape (2, 2, 2)
-            Covariance of the field at node lags of 0 and 1 along each axis; symmetric in each.
-
-        Returns
-        -------
-        Tensor, shape (points,)
-        """
-        same = self.fraction.square() + (1 - self.fraction).square()
-        x, y, z = torch.stack([same, 1 - same], -1).unbind(-2)
-        along_z = torch.einsum("abc,pc->abp", covariance, z)
-        along_yz = (along_z * y.mT).sum(1)
-        return (along_yz * x.mT).sum(0)
 
 
 class _Interpolate(torch.autograd.Function):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from gpdust.prior.box import PeriodicBox
+from gpdust.prior.fields import Fields
 from gpdust.prior.hyperparameters import MEAN_NAME, MEAN_WIDTH, Hyperparameter, Hyperparameters
 from gpdust.prior.interpolation import Interpolation
 from gpdust.prior.linear_map import LinearMap
@@ -21,8 +22,9 @@ from gpdust.units import DENSITY, PARSEC, as_array, as_float
 SPECTRUM = "spectrum"
 SPECTRAL_KERNELS = ("rbf", *MATERN, SPECTRUM)
 AXES = ("x", "y", "z")
-DISCARDED = 0.02  # the share of the variance that a chosen box may lose between its nodes
+MISPLACED = 0.002  # the share of the variance that a chosen box may get wrong between its nodes
 FINEST = 1.0  # of a cell's size: a finer box than that would resolve what no star sees
+COARSEST = 0.4  # of a length scale, at most
 PADDING = 2.0  # length scales between the volume and its periodic image
 MOST_LATENTS = 4_000_000
 SPECTRUM_WIDTH = 1.0  # prior standard deviation of ln power at each knot
@@ -72,8 +74,8 @@ class SpectralGP:
     learn : bool or list of str
         Which hyperparameters a fit may move; a family name such as "length_scale" means all its members.
     box_spacing : Quantity, optional
-        Distance between the nodes of the box. Chosen by default such that interpolation between them loses 2 % of the
-        variance, but no finer than the cells of the grid can show.
+        Distance between the nodes of the box. Chosen by default such that 0.2 % of the variance is lost or misplaced
+        between them, but no finer than the cells of the grid can show.
 
     Raises
     ------
@@ -82,8 +84,9 @@ class SpectralGP:
 
     Notes
     -----
-    What interpolation between the nodes loses of the variance is put back as an independent residual of each cell, and
-    `discarded_variance` says how much it is.
+    Trilinear interpolation damps a mode; its amplitude is raised such that its variance, averaged over places, is kept.
+    What lies beyond the modes of the box is put back as an independent residual of each cell. `misplaced_variance` says
+    how much of the variance is lost or misplaced in all.
     """
 
     kind = "spectral"
@@ -182,21 +185,20 @@ class SpectralGP:
         return np.array([scales for _, scales, _, _ in self._parts(None)])
 
     def _chosen_spacing(self, cell: float) -> float:
-        """The spacing, pc, at which interpolation loses the share DISCARDED of the variance, at least FINEST cells."""
-        finest, coarsest = FINEST * cell, float(self._starting_scales().min())
+        """The spacing, pc, at which the share MISPLACED of the variance is wrong, at least FINEST cells."""
+        finest, coarsest = FINEST * cell, COARSEST * float(self._starting_scales().min())
         for spacing in np.geomspace(max(finest, coarsest), finest, 60):
             box = PeriodicBox((0, 0, 0), (64 * spacing,) * 3, (64, 64, 64))
-            if self.with_box(box).discarded_variance() <= DISCARDED:
+            if self.with_box(box).misplaced_variance() <= MISPLACED:
                 return float(spacing)
         return finest
 
-    def discarded_variance(self, theta: torch.Tensor | None = None) -> float:
-        """The share of the prior's variance that the box loses between its nodes, averaged over places."""
+    def misplaced_variance(self, theta: torch.Tensor | None = None) -> float:
+        """The share of the prior's variance that the box loses between its nodes, or puts at wrong wave numbers."""
         with torch.no_grad():
-            lags = self._lag_covariance(self.mode_variance(theta))
-            weight = torch.tensor([2 / 3, 1 / 3], dtype=torch.float64)
-            kept = torch.einsum("abc,a,b,c->", lags, weight, weight, weight)
-            return max(0.0, 1 - float(kept / self._variance(theta)))
+            damped, variance = self.box.interpolation_response()
+            right = self.mode_variance(theta) * damped**2 / variance * self.box.multiplicity()
+            return max(0.0, 1 - float(right.sum() / self._variance(theta)))
 
     def interpolation(self, points: torch.Tensor) -> Interpolation:
         """What depends on points only, pc, shape (n, 3): worth keeping while hyperparameters change."""
@@ -226,13 +228,33 @@ class SpectralGP:
         """
         interpolation = points if isinstance(points, Interpolation) else self.interpolation(points)
         power = self.mode_variance(theta)
-        lags = self._lag_covariance(power)
-        residual = (self._variance(theta) - interpolation.variance(lags)).clamp_min(0)
+        lost = (self._variance(theta) - (power * self.box.multiplicity()).sum()).clamp_min(0)
         # A mode of the half stands for one or two of the whole, each with two latents of unit variance.
-        nodes = self.box.n_nodes
-        weight = (power.clamp_min(1e-300) * nodes**2 / self.box.multiplicity()).sqrt()
+        _, damping = self.box.interpolation_response()
+        weight = (power.clamp_min(1e-300) / (damping * self.box.multiplicity())).sqrt() * self.box.n_nodes
         mean = self.hyperparameters.physical(theta)[-1]
-        return SpectralMap(mean, residual, interpolation, weight)
+        return SpectralMap(mean, lost.expand(len(interpolation)), interpolation, weight)
+
+    def fields(self, latents: torch.Tensor, theta: torch.Tensor | None = None) -> Fields:
+        """Draws of the field from draws of v, shape (draws, latent), to be read at any points within the box."""
+        with torch.no_grad():
+            linear_map = self.at(torch.tensor([self.box.origin], dtype=torch.float64), theta)
+            nodes = self.box.field(latents, linear_map.weight)
+
+        def read(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            log_density = linear_map.mean + self.interpolation(points).forward(nodes)
+            return log_density, linear_map.residual_variance.expand(len(points))
+
+        return Fields(read)
+
+    @property
+    def row_width(self) -> int:
+        """How many numbers the prior holds for each point that it is read at."""
+        return 16
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """What `description` leaves out."""
+        return {}
 
     def mode_variance(self, theta: torch.Tensor | None) -> torch.Tensor:
         """S(k) / V: the variance that each mode of the box adds, dex², shape half_shape."""
@@ -261,10 +283,6 @@ class SpectralGP:
         """Variance of the log-density under the whole kernel, dex²."""
         return sum(amplitude**2 for _, _, amplitude, _ in self._parts(theta))
 
-    def _lag_covariance(self, power: torch.Tensor) -> torch.Tensor:
-        """Covariance on the box at lags of 0 and 1 nodes along each axis, shape (2, 2, 2)."""
-        return torch.fft.irfftn(power.to(torch.complex128), s=self.box.shape)[:2, :2, :2] * self.box.n_nodes
-
     def length_scale(self, theta: torch.Tensor | None) -> float:
         """The shortest length scale, pc."""
         with torch.no_grad():
@@ -275,10 +293,10 @@ class SpectralGP:
         if self.box is None:
             return []
         shape, spacing = " × ".join(map(str, self.box.shape)), max(self.box.spacing)
-        lost = self.discarded_variance()
+        wrong = self.misplaced_variance()
         return [
-            f"box of {shape} nodes every {spacing:.3g} pc: {self.latent_size} latents; interpolation between nodes "
-            f"loses {lost:.1%} of the variance, which is put back as an independent residual of each cell"
+            f"box of {shape} nodes every {spacing:.3g} pc, {self.latent_size} latents; at the starting length scales "
+            f"{wrong:.1%} of the prior's variance is lost or misplaced between the nodes"
         ]
 
     def description(self) -> dict:
