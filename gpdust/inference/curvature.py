@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from gpdust.inference.precision import Precision
+
+LEAST, MOST = 0.1, 3.0  # of the expected curvature: bounds within which a secant is believed
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,24 @@ class ThetaCurvature:
         values, vectors = torch.linalg.eigh(0.5 * (fisher + fisher.mT))
         curvature = (vectors * (values.clamp_min(0) + 1)) @ vectors.mT  # the prior of θ alone gives one
         return cls(curvature, response)
+
+    def with_secant(self, step: torch.Tensor, change: torch.Tensor) -> ThetaCurvature:
+        """This curvature, corrected along the last step by the change of the gradient over it (BFGS).
+
+        Fisher information is an expectation; along some directions these data say much less, and steps would creep. A
+        secant is believed within bounds (Powell's damping).
+        """
+        if not len(step):
+            return self
+        expected = self.curvature @ step
+        scale = float(step @ expected)
+        along = min(max(float(step @ change), LEAST * scale), MOST * scale)
+        # The part of the change that no bound touches, and along the step what is believed.
+        believed = change + (along - float(step @ change)) / scale * expected
+        corrected = (
+            self.curvature - torch.outer(expected, expected) / scale + torch.outer(believed, believed) / along
+        )
+        return replace(self, curvature=corrected)
 
     def step(self, gradient: torch.Tensor, reach: float) -> tuple[torch.Tensor, float]:
         """The step of θ, no entry longer than `reach`, and the gain of ELBO that a full step promises, nats."""

@@ -36,7 +36,8 @@ from gpdust.model import DustModel
 from gpdust.prior import transfer
 
 COARSER = 12  # times fewer cells from grid to grid
-COARSE_GAIN = 0.5  # nats: what hyperparameters on a coarser grid need not gain
+COARSE_GAIN = 3.0  # nats: what hyperparameters on a coarser grid need not gain
+COARSE_ROUNDS = 12  # of learning there, at most
 NEAR = 30.0  # nats: a predicted decrease at which draws begin to matter
 LARGEST_DAMPING = 1e8
 PROMISE_KEPT = 0.1  # share of the predicted decrease below which a step is not taken
@@ -154,7 +155,9 @@ class Newton:
         coarse._started, coarse._progress = self._started, self._progress
         start = replace(state, mean=coarse.init(0).mean)
         end = coarse._climb(start)
-        while end.phase == "learn" and len(end.trace) < self.options.max_steps:
+        for _ in range(COARSE_ROUNDS):
+            if end.phase != "learn" or len(end.trace) >= self.options.max_steps:
+                break
             end = coarse._learn(end)
         mean = transfer(end.mean, coarse.model.prior, self.model.prior)
         return replace(state, mean=mean, theta=end.theta)
@@ -172,11 +175,14 @@ class Newton:
         derivatives = objective.cells.theta_derivatives(state.mean)
         of_kernel = torch.tensor([not parameter.is_mean for parameter in self.model.prior.hyperparameters.learned()])
         curvature = ThetaCurvature.of(precision, derivatives, of_kernel, self.options.solve_tolerance)
+        if len(state.theta_step):
+            curvature = curvature.with_secant(state.theta_step, gradient - state.theta_slope)
         step, predicted = curvature.step(gradient, self.options.theta_reach)
         state = replace(state, theta_covariance=curvature.covariance, predicted=predicted)
         if predicted < self.options.theta_tolerance:
             return replace(state, phase="settle")
-        return replace(state, theta=state.theta + step, mean=state.mean + curvature.carry(step))
+        mean = state.mean + curvature.carry(step)
+        return replace(state, theta=state.theta + step, mean=mean, theta_step=step, theta_slope=gradient)
 
     def _settle(self, state: NewtonState) -> NewtonState:
         """New draws and the mean that belongs to them, until neither moves."""

@@ -57,6 +57,8 @@ class NewtonState(State):
         Offsets δ of the draws: v = mean ± δ. Empty before the first draw.
     damping : float
         Of Levenberg and Marquardt.
+    theta_step, theta_slope : Tensor, shape (P,)
+        The last step of θ, and the gradient of −ELBO where it began; empty before the first.
     predicted, actual : float
         Decrease of the objective that the last step promised, and that it gave, nats.
     """
@@ -64,5 +66,7 @@ class NewtonState(State):
     seed: int = 0
     draws: torch.Tensor = field(default_factory=nothing)
     damping: float = 0.0
+    theta_step: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+    theta_slope: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     predicted: float = float("inf")
     actual: float = float("inf")
