@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import astropy.units as u
-import numpy as np
 
 import gpdust
-from gpdust.prior import SampledVolume, SpectralGP
+from gpdust.prior import SpectralGP
 from gpdust.prior.kernels import build_kernel
 from gpdust.scores import STRUCTURE
 from gpdust.simulate import (
@@ -25,6 +24,7 @@ from gpdust.simulate.clumps import BACKGROUND, CLUMP_REGION
 
 DENSITY = u.mag / u.pc
 HELD_OUT_SEED = 1_000_000  # added to a seed: stars that no fit sees
+FINE = 3 * u.pc  # nodes of a drawn truth: the kernel itself but for 1 %, whatever box a fit makes do with
 PRIORS = ("spectral", "inducing")
 Prior = gpdust.InducingGP | SpectralGP
 
@@ -38,11 +38,11 @@ class PriorSettings:
     kernel: str = "matern32"
     mean_density: float = BACKGROUND
 
-    def build(self, kind: str, learn: bool, inducing: int) -> Prior:
+    def build(self, kind: str, learn: bool, inducing: int, box_spacing: u.Quantity | None = None) -> Prior:
         """The prior, spectral or on inducing points."""
         mean, kernels = self.mean_density * DENSITY, [self.kernel] * len(self.amplitude)
         if kind == "spectral":
-            return SpectralGP(kernels, self.length_scale * u.pc, self.amplitude, mean, learn=learn)
+            return SpectralGP(kernels, self.length_scale * u.pc, self.amplitude, mean, learn, box_spacing)
         parts = [
             build_kernel(self.kernel, [scale] * 3, amplitude)
             for scale, amplitude in zip(self.length_scale, self.amplitude, strict=True)
@@ -95,7 +95,7 @@ class Case:
 
     @property
     def given(self) -> bool:
-        """Whether the hyperparameters are given, and the truth is drawn from the very prior of the fit."""
+        """Whether the hyperparameters are given, and the truth is drawn from them."""
         return self.start is None
 
     def problem(self, seed: int, kind: str, inducing: int) -> Problem:
@@ -107,10 +107,7 @@ class Case:
             truth_grid = CLUMP_REGION.grid(self.truth_shape, b_spacing="uniform")
             truth = GridTruth.sample(self.density(seed), truth_grid)
         else:
-            source = self.drawn_from.build(kind, False, inducing)
-            source = source.placed(SampledVolume(grid, np.zeros(grid.shape, dtype=np.int64)), seed)
-            truth = prior_truth(source, grid, seed)
-            prior = source if self.given else prior
+            truth = prior_truth(self.drawn_from.build("spectral", False, inducing, FINE), grid, seed)
         held_out = mock_survey(truth, CLUMP_REGION, self.held_out, seed + HELD_OUT_SEED).catalogue
         return Problem(truth, self._catalogues(truth, seed), held_out, grid, prior)
 

@@ -25,7 +25,7 @@ RESULTS = Path(__file__).parent / "results" / "suite.json"
 SETTINGS = ("case", "seed", "engine", "prior", "quick")  # what tells one run from another
 
 
-def run(name: str, seed: int, engine: str, kind: str, inducing: int, quick: bool) -> dict:
+def run(name: str, seed: int, engine: str, kind: str, quick: bool, inducing: int, options: dict) -> dict:
     """Fit and score one case with one seed."""
     case: Case = CASES[name].quick() if quick else CASES[name]
     problem = case.problem(seed, kind, inducing)
@@ -34,7 +34,7 @@ def run(name: str, seed: int, engine: str, kind: str, inducing: int, quick: bool
     read = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the report says it too
-        posterior = gpdust.fit(model, engine=engine, seed=seed, progress=False)
+        posterior = gpdust.fit(model, engine=engine, seed=seed, progress=False, **options)
     fitted, memory = time.perf_counter(), peak_memory()
     scores: PosteriorScores = posterior_scores(
         posterior,
@@ -47,6 +47,8 @@ def run(name: str, seed: int, engine: str, kind: str, inducing: int, quick: bool
     return {
         **dict(zip(SETTINGS, (name, seed, engine, kind, quick), strict=True)),
         "version": gpdust.__version__,
+        "options": options,
+        "chosen_engine": posterior.meta["engine"],
         "prior_words": str(model.prior),
         "given": case.given,
         "stars": model.stars_used.used,
@@ -78,18 +80,23 @@ def main() -> None:
     parser.add_argument("--engine", default="auto", help="see gpdust.fit")
     parser.add_argument("--prior", choices=PRIORS, default="spectral")
     parser.add_argument("--inducing", type=int, default=500, help="points of the prior 'inducing'")
+    parser.add_argument("--samples", type=int, help="draws of natural and mgvi; their default if not given")
     parser.add_argument("--quick", action="store_true", help="tiny problems: only to see that all of it runs")
     parser.add_argument("--keep", action="store_true", help="keep the runs in the file that are not made again")
     parser.add_argument("--json", type=Path, default=RESULTS, help="all numbers; the tables are written next to it")
     arguments = parser.parse_args()
-    options = arguments.engine, arguments.prior
-    planned = [(name, seed, *options, arguments.quick) for name in arguments.cases for seed in arguments.seeds]
+    settings = arguments.engine, arguments.prior, arguments.quick
+    options = {"samples": arguments.samples} if arguments.samples else {}
+    planned = [(name, seed, *settings) for name in arguments.cases for seed in arguments.seeds]
     runs = kept(arguments.json, planned) if arguments.keep else []
-    print(machine(), f"engine {options[0]}, {options[1]} prior", sep="\n", flush=True)
-    for name, seed, *_ in planned:
-        runs.append(in_own_process(run, name, seed, *options, arguments.inducing, arguments.quick))
-        print(line(runs[-1]), flush=True)
-        # After every run, so that one that fails takes none of the others with it.
+    print(machine(), f"engine {arguments.engine}, {arguments.prior} prior", sep="\n", flush=True)
+    for plan in planned:
+        try:
+            done = in_own_process(run, *plan, arguments.inducing, options)
+        except Exception as failure:  # whatever it is, it is a result, and the other cases go on
+            done = dict(zip(SETTINGS, plan, strict=True)) | {"failed": f"{type(failure).__name__}: {failure}"}
+        runs.append(done)
+        print(line(done), flush=True)
         runs.sort(key=lambda done: (list(CASES).index(done["case"]), done["seed"]))
         write_json(arguments.json, {"machine": machine(), "calibration": calibration(runs), "runs": runs})
         arguments.json.with_suffix(".md").write_text(report(runs, machine()))

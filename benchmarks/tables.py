@@ -24,6 +24,8 @@ predictive density (per mag): larger is better, and only rows of the same stars 
 def report(runs: list[dict], machine: str) -> str:
     """The Markdown of all runs."""
     groups: dict[tuple, list[dict]] = {}
+    failed = [run for run in runs if "failed" in run]
+    runs = [run for run in runs if "failed" not in run]
     for run in runs:
         groups.setdefault((run["case"], run["engine"], run["prior"], run["quick"]), []).append(run)
     settings = {key[1:] for key in groups}
@@ -44,6 +46,7 @@ def report(runs: list[dict], machine: str) -> str:
         CALIBRATION_NOTE,
         _table(CALIBRATION, named),
         _verdict(calibration(runs)),
+        _failures(failed),
         f"{machine}.",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -51,6 +54,8 @@ def report(runs: list[dict], machine: str) -> str:
 
 def line(run: dict) -> str:
     """One run in a line, for those who wait."""
+    if "failed" in run:
+        return f"{run['case']:16} seed {run['seed']}: FAILED, {run['failed']}"
     dense = run["structure_error_median"]
     return (
         f"{run['case']:16} seed {run['seed']}: fit {run['fit_seconds']:.1f} s, {run['memory']:.2f} GiB, "
@@ -63,8 +68,8 @@ def line(run: dict) -> str:
 def calibration(runs: list[dict]) -> dict[str, float]:
     """Largest difference of coverage from its level, by case, where the truth is drawn from the prior of the fit."""
     worst = {}
-    for name in dict.fromkeys(run["case"] for run in runs if run["given"]):
-        group = [run for run in runs if run["case"] == name]
+    for name in dict.fromkeys(run["case"] for run in runs if run.get("given")):
+        group = [run for run in runs if run["case"] == name and "failed" not in run]
         means = [np.mean([run[f"density_coverage_{level}"] for run in group]) - level / 100 for level in LEVELS]
         worst[name] = float(max(map(abs, means)))
     return worst
@@ -78,8 +83,13 @@ def _verdict(worst: dict[str, float]) -> str:
     return f"Largest difference of density's coverage from its level: {'; '.join(found)}." if found else ""
 
 
+def _failures(failed: list[dict]) -> str:
+    found = [f"{CASES[run['case']].title}, seed {run['seed']} ({run['failed'].splitlines()[0]})" for run in failed]
+    return f"These could not be fitted: {'; '.join(found)}." if found else ""
+
+
 def _counted(groups: list[list[dict]]) -> str:
-    counts = sorted({len(group) for group in groups})
+    counts = sorted({len(group) for group in groups}) or [0]
     return f"{' or '.join(map(str, counts))} seed{'s' if counts[-1] > 1 else ''}"
 
 

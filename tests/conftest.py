@@ -85,9 +85,9 @@ def small_model(mock_stars, small_grid, small_prior) -> Callable[..., gpdust.Dus
 
 @pytest.fixture(scope="session")
 def small_posterior(small_model) -> gpdust.Posterior:
-    return gpdust.fit(small_model(), progress=False)
+    return gpdust.fit(small_model(), engine="svi", progress=False)
 
 
 @pytest.fixture(scope="session")
 def learned_posterior(small_model) -> gpdust.Posterior:
-    return gpdust.fit(small_model(learn=True), progress=False)
+    return gpdust.fit(small_model(learn=True), engine="svi", progress=False)

@@ -59,7 +59,7 @@ def test_unknown_command_is_wrong_usage():
 def demo(tmp_path_factory) -> tuple[Path, Result]:
     folder = tmp_path_factory.mktemp("demo")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(simulation, "QUICK", simulation.Scale(2000, (4, 4, 6), 20, (8, 8, 10)))
+        patched.setattr(simulation, "QUICK", simulation.Scale(2000, (4, 4, 6), (8, 8, 10)))
         return folder, gpdust("demo", "--quick", "--seed", 3, "--out", folder)
 
 
@@ -79,10 +79,20 @@ def test_demo_leaves_a_configuration_that_fit_takes(demo):
     folder, _ = demo
     config = package.Config.read(folder / "demo.toml")
     assert config.fit.seed == 3
+    assert config.fit.engine == "auto"
+    assert config.prior.kind == "spectral"
     assert config.as_dict() == json.loads((folder / "fit.json").read_text())["config"]
     result = gpdust("fit", folder / "demo.toml", "--out", folder)
     assert result.exit_code == 0, result.output
     assert "this fit is finished" in result.stdout
+
+
+def test_demo_with_inducing_points(tmp_path, monkeypatch):
+    monkeypatch.setattr(simulation, "QUICK", simulation.Scale(2000, (4, 4, 6), (8, 8, 10)))
+    result = gpdust("demo", "--quick", "--inducing", 20, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "engine      natural (20 inducing points" in result.stdout
+    assert package.Config.read(tmp_path / "demo.toml").prior.inducing == 20
 
 
 def test_demo_keeps_another_demo(demo):
@@ -102,7 +112,9 @@ def test_init_writes_what_fit_accepts(demo, tmp_path):
     config = package.Config.read(out)
     assert config.catalogue.path == folder / "stars.fits"
     assert config.region.l.value.tolist() == [55, 85]
-    assert "gpdust fit" in result.stdout
+    assert config.prior.kind == "spectral"
+    for words in ("gpdust fit", 'engine = "mgvi" (proposed)', 'engine = "natural"', 'engine = "svi"'):
+        assert words in result.stdout
     again = gpdust("init", folder / "stars.fits", "--out", out)
     assert again.exit_code == 1
     assert "is there already" in again.stderr

@@ -79,6 +79,42 @@ def test_writes_everything_that_the_contract_names(finished):
     assert Posterior.load(folder / "out" / "posterior").meta["band"] == "A0"
 
 
+def with_prior(prior: str, fit: str) -> str:
+    return CONFIG.replace("inducing = 20\n", prior).replace("particles = 4\nmax_steps = 450\n", f"{fit}\n")
+
+
+@pytest.mark.parametrize(
+    ("prior", "settings", "engine", "why"),
+    [
+        ("", "samples = 6", "mgvi", "a spectral prior has no matrix"),
+        ("box_spacing = 25\nlearn = false\n", 'engine = "mgvi"', "mgvi", "as asked for"),
+        ("inducing = 20\n", "", "natural", "20 inducing points are few enough for a dense precision"),
+        ('kernel = ["rbf", "matern12"]\ninducing = 20\n', 'engine = "natural"', "natural", "as asked for"),
+    ],
+    ids=["default", "spectral", "inducing", "sum"],
+)
+def test_engines_and_priors(tmp_path, monkeypatch, prior, settings, engine, why):
+    monkeypatch.setattr("gpdust.cli.pipeline.draw_figures", lambda *_: [])  # which take most of the time
+    write_stars(tmp_path)
+    config = with_prior(prior, settings)
+    if "[" in prior:
+        config = config.replace("length_scale = 50", "length_scale = [80, 30]\namplitude = [0.2, 0.1]")
+    (tmp_path / "fit.toml").write_text(config)
+    command = ["fit", tmp_path / "fit.toml", "--out", tmp_path / "out"]
+    result = gpdust(*command)
+    assert result.exit_code == 0, result.output
+    assert f"engine      {engine} ({why})" in result.stdout
+    assert ("note: box of" in result.stdout) == ("inducing" not in prior)
+    record = json.loads((tmp_path / "out" / "fit.json").read_text())
+    assert record["engine"] == {"name": engine, "why": why}
+    assert record["convergence"]["converged"]
+    maps = PercentileMaps.read(tmp_path / "out" / "maps.fits")
+    assert np.median(maps.density_values[1]) == pytest.approx(1e-3, rel=0.15)
+    found = gpdust("query", tmp_path / "out", "--l", 60, "--b", 0, "--d", 200, "--json")
+    assert json.loads(found.stdout)["places"][0]["extinction_p50"] == pytest.approx(0.1, abs=0.02)
+    assert "this fit is finished" in gpdust(*command).stdout
+
+
 def test_record_tells_all(finished):
     folder, _ = finished
     record = json.loads((folder / "out" / "fit.json").read_text())
@@ -91,6 +127,7 @@ def test_record_tells_all(finished):
     assert stars["too_far"] > 0
     assert record["config"]["grid"]["shape"] == [4, 4, 6]
     assert record["seed"] == 0
+    assert record["engine"] == {"name": "svi", "why": "as asked for"}
     assert {"gpdust", "torch", "gpytorch", "pyro-ppl", "astropy", "numpy", "python"} <= record["versions"].keys()
     assert record["seconds"].keys() == {"read", "model", "fit", "maps", "figures"}
     assert record["peak_memory_MiB"] > 50
@@ -140,7 +177,8 @@ def test_finished_fit_of_another_configuration_is_kept(finished):
     assert "--fresh" in result.stderr
 
 
-def test_finished_fit_of_other_stars_is_kept_unless_fresh(finished, tmp_path):
+def test_finished_fit_of_other_stars_is_kept_unless_fresh(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr("gpdust.cli.pipeline.draw_figures", lambda *_: [])
     write_stars(tmp_path)
     (tmp_path / "fit.toml").write_text(CONFIG)
     command = ["fit", tmp_path / "fit.toml", "--out", tmp_path / "out", "--quiet"]
@@ -211,6 +249,8 @@ def test_interruption_exits_with_130_and_says_how_to_go_on(tmp_path, monkeypatch
     ("change", "message"),
     [
         (("length_scale", "lenght_scale"), "[prior] has no key 'lenght_scale'; did you mean 'length_scale'?"),
+        (("inducing = 20", "box_spacing = 9"), '[fit] engine "svi" needs [prior] kind = "inducing"'),
+        (("max_steps", 'engine = "mgvi"\nmax_steps'), '[fit] particles goes with engine = "svi", but here it is'),
         (("stars.fits", "none.fits"), "there is no file"),
         (("[100, 300]", "[1000, 3000]"), "[region] holds none of the 299 stars"),
         (("[100, 300]", "[300, 100]"), "[region] region distance must increase"),

@@ -1,15 +1,19 @@
 """Configurations: defaults, units, and errors that name file, section and key and suggest the nearest."""
 
 import copy
+import re
+import tomllib
+from pathlib import Path
 
 import astropy.units as u
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from gpdust import Config
+from gpdust import Config, InducingGP, SpectralGP
 from gpdust.config import build
 from gpdust.errors import ConfigError
+from gpdust.inference import NewtonOptions, SVIOptions
 
 LEAST = {"catalogue": {"path": "stars.fits"}, "region": {"l": [50, 90], "b": [-10, 10], "distance": [180, 500]}}
 
@@ -75,11 +79,39 @@ def test_only_catalogue_and_region_are_needed():
     assert config.grid.shape == (20, 20, 35)
     assert config.grid.b_spacing == "sin"
     assert config.maps.b_spacing == "uniform"
-    assert config.prior.inducing == 1000
+    assert config.prior.kind == "spectral"
+    assert config.prior.kernel == "matern32"
+    assert config.prior.length_scale == 30 * u.pc
+    assert config.prior.amplitude == 0.2
+    assert config.prior.box_spacing is None
     assert config.prior.learn is True
-    assert config.fit.particles == 32
+    assert config.fit.engine == "auto"
+    assert config.fit.samples == 20
     assert config.region.background == 0 * u.pc
     assert config.catalogue.preset is None
+
+
+@pytest.mark.parametrize("key", [{"inducing": 500}, {"placement": "stars"}, {"learn_inducing": False}])
+def test_a_file_from_before_there_were_kinds_still_means_inducing_points(key):
+    config = Config.from_dict(with_keys(prior=key))
+    assert config.prior.kind == "inducing"
+    assert config.prior.kernel == "rbf"
+    assert config.prior.length_scale == 20 * u.pc
+    assert config.prior.amplitude == 0.3
+    assert isinstance(build.prior(config), InducingGP)
+
+
+def test_particles_still_mean_svi():
+    config = Config.from_dict(with_keys(prior={"inducing": 9}, fit={"particles": 4, "max_steps": 450}))
+    assert config.fit.engine == "svi"
+    assert build.engine_options(config) == {"max_steps": 450, "particles": 4, "tolerance": 1.0}
+    assert build.engine_settings(config) == SVIOptions(max_steps=450, particles=4)
+
+
+@pytest.mark.parametrize("engine", ["auto", "mgvi"])
+def test_settings_of_an_engine_have_its_own_defaults(engine):
+    config = Config.from_dict(with_keys(fit={"engine": engine, "samples": 8}))
+    assert build.engine_settings(config) == NewtonOptions(samples=8)
 
 
 def test_as_dict_round_trips_and_is_complete():
@@ -92,6 +124,20 @@ def test_as_dict_round_trips_and_is_complete():
     assert plain["catalogue"]["path"] == "/somewhere/stars.fits"
     assert plain["catalogue"]["columns"] == {"l": "GLON"}
     assert "preset" not in plain["catalogue"]
+    assert Config.from_dict(plain).as_dict() == plain
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"prior": {"kernel": ["rbf", "matern12"], "length_scale": [60, [10, 20, 5]], "amplitude": [0.2, 0.1]}},
+        {"prior": {"kernel": "spectrum", "box_spacing": 8}, "fit": {"samples": 6}},
+        {"prior": {"inducing": 5}, "fit": {"engine": "natural", "samples": 6}},
+        {"prior": {"inducing": 5, "learn_inducing": True}, "fit": {"engine": "svi"}},
+    ],
+)
+def test_every_form_round_trips(sections):
+    plain = Config.from_dict(with_keys(**sections)).as_dict()
     assert Config.from_dict(plain).as_dict() == plain
 
 
@@ -126,11 +172,68 @@ def test_path_counts_from_the_folder_of_the_file(tmp_path):
         (with_keys(region={"b": ["a", "b"]}), "[region] b must be two numbers (deg)"),
         (with_keys(region={"background": -1}), "[region] background must be a number (pc), 0 or more, got -1"),
         (with_keys(prior={"kernel": "rfb"}), '[prior] kernel must be one of "rbf", "matern12"'),
+        (
+            with_keys(prior={"kind": "inducing", "kernel": "spectrum"}),
+            '[prior] kernel "spectrum" needs kind = "spectral" (and no key of inducing points); '
+            "a prior on inducing points takes rbf, matern12, matern32, matern52",
+        ),
+        (with_keys(prior={"kernel": ["rbf", "spectrum"], "inducing": 3}), '[prior] kernel "spectrum" needs kind'),
+        (with_keys(prior={"kernel": []}), "or a list of these for a sum, got []"),
+        (with_keys(prior={"kind": "fourier"}), '[prior] kind must be one of "spectral", "inducing", got "fourier"'),
+        (
+            with_keys(prior={"kind": "spectral", "inducing": 500}),
+            '[prior] inducing goes with kind = "inducing", but here it is "spectral"; '
+            "leave inducing out, or change kind",
+        ),
+        (with_keys(prior={"kind": "spectral", "placement": "stars"}), '[prior] placement goes with kind = "inducing"'),
+        (
+            with_keys(prior={"kind": "inducing", "box_spacing": 8}),
+            '[prior] box_spacing goes with kind = "spectral", but here it is "inducing"',
+        ),
+        (
+            with_keys(prior={"box_spacing": 8, "inducing": 500}),
+            "but here it is \"inducing\" (as the key 'inducing' says)",
+        ),
+        (with_keys(prior={"box_spacin": 8}), "[prior] has no key 'box_spacin'; did you mean 'box_spacing'?"),
+        (with_keys(prior={"inducin": 8}), "[prior] has no key 'inducin'; did you mean 'inducing'?"),
+        (with_keys(prior={"box_spacing": 0}), "[prior] box_spacing must be a positive number (pc), got 0"),
+        (
+            with_keys(prior={"kernel": ["rbf", "rbf"], "length_scale": [9, 9, 9], "amplitude": [1, 1]}),
+            "[prior] length_scale must be a list of 2, each a number (pc) or three (x, y, z), one for each part of the "
+            "sum in kernel, got a list of 3",
+        ),
+        (
+            with_keys(prior={"kernel": ["rbf", "rbf"], "length_scale": [[9, 9, 9], 50]}),
+            "[prior] amplitude must be a list of 2 (dex), one for each part of the sum in kernel, got 0.2",
+        ),
+        (with_keys(prior={"kernel": ["rbf", "rbf"], "amplitude": [1, 1]}), "[prior] length_scale must be a list of 2"),
+        (with_keys(prior={"amplitude": [0.2, 0.1]}), "[prior] amplitude must be one number (dex) for one kernel, got"),
+        (with_keys(prior={"length_scale": [[1, 2]]}), "[prior] length_scale must be a positive number (pc), or three"),
+        (
+            with_keys(fit={"engine": "natural"}),
+            '[fit] engine "natural" needs [prior] kind = "inducing", but it is "spectral"; '
+            'take engine = "mgvi" or "auto", or a prior on inducing points',
+        ),
+        (with_keys(fit={"engine": "svi"}), '[fit] engine "svi" needs [prior] kind = "inducing"'),
+        (
+            with_keys(prior={"inducing": 5, "learn_inducing": True}),
+            '[prior] learn_inducing = true needs [fit] engine = "svi", but it is "auto"',
+        ),
+        (with_keys(fit={"samples": 7}), "[fit] samples must be an even whole number, 2 or more, got 7"),
+        (with_keys(fit={"samples": 0}), "[fit] samples must be an even whole number, 2 or more, got 0"),
+        (
+            with_keys(fit={"engine": "svi", "samples": 8}),
+            '[fit] samples goes with engine = "auto", "natural" or "mgvi", but here it is "svi"',
+        ),
+        (
+            with_keys(fit={"engine": "mgvi", "particles": 8}),
+            '[fit] particles goes with engine = "svi", but here it is "mgvi"; leave particles out, or change engine',
+        ),
         (with_keys(prior={"inducing": True}), "[prior] inducing must be a whole number, 1 or more, got true"),
         (with_keys(prior={"length_scale": [1, 2]}), "[prior] length_scale must be a positive number (pc), or three"),
         (with_keys(prior={"mean_density": 0}), "[prior] mean_density must be a positive number (mag / pc), got 0"),
-        (with_keys(prior={"amplitude": float("nan")}), "[prior] amplitude must be a positive number, got nan"),
-        (with_keys(fit={"engine": "mcmc"}), '[fit] engine must be one of "svi", got "mcmc"'),
+        (with_keys(prior={"amplitude": float("nan")}), "[prior] amplitude must be a positive number, or a list"),
+        (with_keys(fit={"engine": "mcmc"}), '[fit] engine must be one of "auto", "natural", "mgvi", "svi", got'),
         (with_keys(fit={"seed": -1}), "[fit] seed must be a whole number, 0 or more, got -1"),
         (with_keys(maps={"percentiles": [50, 101]}), "[maps] percentiles must be a list of numbers between 0 and 100"),
         ({"region": LEAST["region"]}, "[catalogue] needs the key 'path'"),
@@ -155,6 +258,23 @@ def test_files_that_cannot_be_read(tmp_path):
         Config.read(path)
 
 
+def test_documented_defaults_are_those_of_the_code():
+    text = (Path(__file__).resolve().parents[1] / "docs/configuration.md").read_text(encoding="utf-8")
+    blocks = [tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL)]
+    assert len(blocks) == 4
+    examples = {"box_spacing": 8}
+    for block in blocks:
+        if block.get("fit", {}).get("engine") == "svi":
+            block["prior"] = {"kind": "inducing"}
+        config = Config.from_dict(LEAST | block).as_dict()
+        is_sum = isinstance(config["prior"]["kernel"], list)
+        least = {"prior": {"kind": config["prior"]["kind"]}, "fit": {"engine": config["fit"]["engine"]}}
+        defaults = Config.from_dict(LEAST | least).as_dict()
+        for section in block.keys() - LEAST.keys() - ({"prior"} if is_sum else set()):
+            expected = defaults[section] | (examples if section == "prior" and "box_spacing" in block[section] else {})
+            assert block[section] == {name: expected[name] for name in block[section]}
+
+
 def test_builds_grids_of_one_region():
     config = Config.from_dict(
         with_keys(
@@ -176,9 +296,43 @@ def test_builds_the_prior():
     )
     prior = build.prior(config)
     values = prior.hyperparameters.report(None)
+    assert isinstance(prior, InducingGP)
     assert prior.latent_size == 7
     assert prior.theta_size == 1
     assert [values[f"length_scale_{axis}"] for axis in "xyz"] == pytest.approx([10, 20, 5])
+
+
+def test_builds_a_spectral_prior():
+    config = Config.from_dict(with_keys(prior={"length_scale": [10, 20, 5], "box_spacing": 8, "learn": False}))
+    prior = build.prior(config)
+    assert isinstance(prior, SpectralGP)
+    assert prior.kernel_name == "matern32"
+    assert prior.box_spacing == 8
+    assert prior.theta_size == 0
+    values = prior.hyperparameters.report(None)
+    assert [values[f"length_scale_{axis}"] for axis in "xyz"] == pytest.approx([10, 20, 5])
+    assert values["amplitude"] == pytest.approx(0.2)
+
+
+def test_a_sum_has_the_same_hyperparameters_in_either_prior():
+    keys = {"kernel": ["matern32", "rbf"], "length_scale": [60, [10, 20, 5]], "amplitude": [0.2, 0.1]}
+    spectral = build.prior(Config.from_dict(with_keys(prior=keys)))
+    inducing = build.prior(Config.from_dict(with_keys(prior=keys | {"inducing": 6})))
+    assert isinstance(inducing, InducingGP)
+    values = inducing.hyperparameters.report(None)
+    assert values == pytest.approx(spectral.hyperparameters.report(None))
+    assert values["length_scale_1_z"] == pytest.approx(60)
+    assert values["length_scale_2_y"] == pytest.approx(20)
+    assert values["amplitude_2"] == pytest.approx(0.1)
+    assert spectral.kernel_name == inducing.kernel_name == "matern32 + rbf"
+
+
+def test_a_sum_takes_a_number_for_each_part():
+    keys = {"kernel": ["rbf", "matern12", "spectrum"], "length_scale": [50, 20, 30], "amplitude": [0.3, 0.2, 0.1]}
+    values = build.prior(Config.from_dict(with_keys(prior=keys))).hyperparameters.report(None)
+    assert [values[name] for name in ("length_scale_1_x", "length_scale_2_z", "length_scale_3")] == pytest.approx(
+        [50, 20, 30]
+    )
 
 
 @pytest.mark.parametrize(

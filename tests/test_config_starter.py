@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from gpdust import Config, StarCatalogue
+from gpdust import Config, SpectralGP, StarCatalogue
 from gpdust.config import build
 from gpdust.config.columns import guess_columns
-from gpdust.config.cost import Cost
+from gpdust.config.cost import Cost, Size
 from gpdust.config.propose import longitudes, mean_density, propose
 from gpdust.config.starter import make_starter
 from gpdust.config.toml import render
@@ -130,9 +130,16 @@ def test_proposal_surrounds_the_stars():
     assert proposal.sections["region"]["l"] == [340, 20]
     assert proposal.sections["region"]["b"] == [-5, 5]
     assert proposal.sections["region"]["distance"] == [100, 900]
-    assert proposal.sections["prior"]["inducing"] == 200
-    assert proposal.sections["prior"]["mean_density"] == pytest.approx(2e-3)
-    assert np.prod(proposal.sections["grid"]["shape"]) <= 2000
+    prior = proposal.sections["prior"]
+    assert (prior["kind"], prior["kernel"]) == ("spectral", "matern32")
+    assert prior["mean_density"] == pytest.approx(2e-3)
+    cells = np.prod(proposal.sections["grid"]["shape"])
+    assert cells == pytest.approx(800, rel=0.4)  # 2.5 stars each; at least 4 along each axis
+    volume = np.deg2rad(40) * 2 * np.sin(np.deg2rad(5)) * (900**3 - 100**3) / 3
+    assert prior["length_scale"] == pytest.approx(3 * np.cbrt(volume / cells), rel=0.05)
+    engines = [words.rpartition("engine = ")[2] for words in proposal.costs]
+    assert engines == ['"mgvi" (proposed)', '"natural"', '"svi"']
+    assert all("inducing" in words and "200 points" in words for words in list(proposal.costs)[1:])
     assert propose(stars, distance=(200, 300)).sections["region"]["distance"] == [200, 300]
     with pytest.raises(ConfigError, match="holds none of the stars"):
         propose(stars, l=(100, 120))
@@ -159,6 +166,10 @@ def test_starter_is_a_configuration_that_reads_its_stars(tmp_path):
     assert build.fit_grid(config).interior.edges[-1] == 900
     assert "ASSUMED: the file gives no unit" in starter.text
     assert "guessed from its name" in starter.text
+    assert isinstance(build.prior(config), SpectralGP)
+    assert config.fit.engine == "auto"
+    for line in starter.proposal.estimates():
+        assert f"#   {line}\n" in starter.text
 
 
 def test_starter_supposes_kpc_from_small_numbers_and_trusts_the_units_of_a_file(tmp_path):
@@ -201,8 +212,28 @@ def test_toml_text_reads_back():
     assert "# why" in text
 
 
-def test_cost_is_that_of_the_measurement():
-    assert Cost.of(14_000, 500, 10**6).fit_seconds == pytest.approx(60)
-    assert Cost.of(14_000, 1000, 10**6).fit_seconds == pytest.approx(150, rel=0.01)
-    assert Cost.of(14_000, 1000, 10**6).memory_bytes > 14_000 * 1000 * 8
+def test_cost_of_svi_is_that_of_the_measurement():
+    def cost(inducing: int) -> Cost:
+        return Cost.of("svi", Size(14_000, 35, 10**6, inducing))
+
+    assert cost(500).fit_seconds == pytest.approx(60)
+    assert cost(1000).fit_seconds == pytest.approx(150, rel=0.01)
+    assert cost(1000).memory_bytes > 14_000 * 1000 * 8
+
+
+def test_costs_scale_as_their_engines_do():
+    def growth(engine: str, what: str, **larger: int) -> float:
+        sizes = {"cells": 10**5, "cells_per_ray": 50, "map_cells": 10**6, "latents": 1000, "learned": False}
+        few, many = (getattr(Cost.of(engine, Size(**(sizes | more))), what) for more in ({}, larger))
+        return many / few
+
+    assert growth("natural", "fit_seconds", latents=2000) == pytest.approx(4, rel=0.02)
+    assert growth("natural", "fit_seconds", learned=True) == pytest.approx(6)
+    assert growth("mgvi", "fit_seconds", cells=10**6) == pytest.approx(10, rel=0.02)
+    assert growth("mgvi", "fit_seconds", learned=True) == pytest.approx(4)
+    assert growth("mgvi", "memory_bytes", latents=10**7) > growth("mgvi", "memory_bytes", latents=10**6) > 1.5
+    assert growth("natural", "memory_bytes", cells=10**6) > 5
+
+
+def test_cost_in_words():
     assert str(Cost(59, 119, 2**30)) == "about 60 s for the fit, 2 min for maps, 1.0 GiB"

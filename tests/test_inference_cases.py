@@ -1,7 +1,5 @@
 """Fits at the limits: no star, one star, stars elsewhere, seeds, errors over four decades, learned parameters."""
 
-import math
-
 import astropy.units as u
 import numpy as np
 import pytest
@@ -29,18 +27,18 @@ def test_without_stars_on_the_grid_the_posterior_is_the_prior(small_model, mock_
     }[how]
     model = small_model(stars)
     assert model.statistics.n_stars == model.stars_used.used == 0
-    posterior = gpdust.fit(model, progress=False)
+    posterior = gpdust.fit(model, engine="svi", progress=False)
     assert_is_the_prior(posterior)
     assert abs(posterior.report.elbo) < 1e-10
 
 
 def test_without_stars_hyperparameters_stay_at_the_median_of_their_prior(small_model):
     model = small_model([], learn=True)
-    posterior = gpdust.fit(model, progress=False)
+    posterior = gpdust.fit(model, engine="svi", progress=False)
     assert_is_the_prior(posterior)
     assert_allclose(posterior.theta, 0, atol=1e-12)
     assert_allclose(posterior.theta_covariance, np.eye(5), atol=1e-9)
-    assert_allclose(posterior.report.elbo, -2.5 * math.log(2 * math.pi), rtol=1e-9)  # log p(θ) at its peak
+    assert abs(posterior.report.elbo) < 1e-9  # θ costs nothing either: it is where its prior is
 
 
 def test_stars_off_the_grid_are_counted_by_reason(catalogue, small_model):
@@ -55,7 +53,7 @@ def test_stars_off_the_grid_are_counted_by_reason(catalogue, small_model):
 
 def test_one_star_is_fitted(catalogue, small_model):
     stars = catalogue(60, 3, 250, 0.3, 0.005)
-    posterior = gpdust.fit(small_model(stars), progress=False)
+    posterior = gpdust.fit(small_model(stars), engine="svi", progress=False)
     assert posterior.report.converged
     predicted = posterior.predict(stars, samples=2000)
     assert abs(predicted.mean.value[0] - 0.3) < 0.05
@@ -64,7 +62,7 @@ def test_one_star_is_fitted(catalogue, small_model):
 
 def test_one_star_is_fitted_with_inducing_points_crowded_in_front_of_it(catalogue, small_model):
     """Points are placed where stars say something: here, in a fraction of one ray."""
-    posterior = gpdust.fit(small_model(catalogue(60, 3, 190, 0.3, 0.005), inducing=100), progress=False)
+    posterior = gpdust.fit(small_model(catalogue(60, 3, 190, 0.3, 0.005), inducing=100), engine="svi", progress=False)
     assert posterior.report.converged
 
 
@@ -92,21 +90,21 @@ def test_a_longitude_a_turn_on_gives_the_same_fit(catalogue, mock_stars, small_m
     turned = catalogue(
         stars.l.value - 360, stars.b.value, stars.distance.value, stars.extinction.value, stars.extinction_error.value
     )
-    one, other = (gpdust.fit(small_model(which), progress=False) for which in (stars, turned))
+    one, other = (gpdust.fit(small_model(which), engine="svi", progress=False) for which in (stars, turned))
     assert_allclose(other.mean, one.mean, atol=1e-9)
 
 
 @pytest.mark.parametrize("learn", [False, True])
 def test_the_same_seed_gives_the_same_posterior(small_model, small_posterior, learned_posterior, learn):
     first = learned_posterior if learn else small_posterior
-    again = gpdust.fit(small_model(learn=learn), progress=False)
+    again = gpdust.fit(small_model(learn=learn), engine="svi", progress=False)
     for name in ("mean", "scale", "theta", "theta_covariance"):
         assert torch.equal(getattr(again, name), getattr(first, name)), name
     assert again.trace.elbo == first.trace.elbo
 
 
 def test_another_seed_gives_nearly_the_same_posterior(small_model, small_posterior):
-    other = gpdust.fit(small_model(), progress=False, seed=5)
+    other = gpdust.fit(small_model(), engine="svi", progress=False, seed=5)
     assert not torch.equal(other.mean, small_posterior.mean)
     assert other.meta["seed"] == 5
     deviation = (small_posterior.scale @ small_posterior.scale.mT).diagonal().sqrt()
@@ -116,7 +114,7 @@ def test_another_seed_gives_nearly_the_same_posterior(small_model, small_posteri
 def test_a_fit_ignores_and_spares_the_global_random_state(small_model, small_posterior):
     torch.manual_seed(99)
     before = torch.get_rng_state()
-    again = gpdust.fit(small_model(), progress=False)
+    again = gpdust.fit(small_model(), engine="svi", progress=False)
     assert torch.equal(again.mean, small_posterior.mean)
     assert torch.equal(torch.get_rng_state(), before)
 
@@ -145,7 +143,7 @@ def stiff(catalogue, region, small_prior):
 @pytest.mark.parametrize("learn", [False, True])
 def test_errors_over_four_decades_are_fitted_to_their_noise(stiff, learn):
     model, positions, seen, error = stiff(learn=learn)
-    posterior = gpdust.fit(model, progress=False)
+    posterior = gpdust.fit(model, engine="svi", progress=False)
     assert posterior.report.converged
     with torch.no_grad():
         linear_map = posterior.prior.at(model.points(slice(None)), posterior.theta)
@@ -159,9 +157,7 @@ def test_errors_over_four_decades_are_fitted_to_their_noise(stiff, learn):
 
 
 def test_learning_hyperparameters_gains_evidence(small_posterior, learned_posterior):
-    penalty = -2.5 * math.log(2 * math.pi)  # the constant of the prior of θ
-    gain = learned_posterior.report.elbo - penalty - small_posterior.report.elbo
-    assert gain > 0
+    assert learned_posterior.report.elbo > small_posterior.report.elbo
     assert (learned_posterior.theta != 0).all()
     assert learned_posterior.theta_covariance.diagonal().min() > 0
     assert learned_posterior.theta_covariance.diagonal().max() <= 1 + 1e-9
@@ -170,7 +166,7 @@ def test_learning_hyperparameters_gains_evidence(small_posterior, learned_poster
 def test_inducing_points_move_when_they_are_learned_and_only_then(small_model, small_posterior):
     assert torch.equal(small_posterior.prior.points, small_model().prior.points)
     model = small_model(learn_inducing=True)
-    moved = gpdust.fit(model, progress=False)
+    moved = gpdust.fit(model, engine="svi", progress=False)
     distance = (moved.prior.points - model.prior.points).norm(dim=-1)
     assert 0 < distance.max() < 60
     assert moved.report.elbo > small_posterior.report.elbo - 1
@@ -179,7 +175,7 @@ def test_inducing_points_move_when_they_are_learned_and_only_then(small_model, s
 def test_a_model_without_memory_for_its_matrix_fits_the_same(small_model, small_posterior, monkeypatch):
     monkeypatch.setattr("gpdust.model.BASIS_BYTES", 1)
     monkeypatch.setattr("gpdust.model.CHUNK_BYTES", 1)
-    posterior = gpdust.fit(small_model(), progress=False)
+    posterior = gpdust.fit(small_model(), engine="svi", progress=False)
     assert_allclose(posterior.mean, small_posterior.mean, atol=0.02)  # another rounding: other axes, other draws
 
 

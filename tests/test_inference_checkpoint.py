@@ -7,7 +7,8 @@ import torch
 import gpdust
 from gpdust.errors import InferenceError
 from gpdust.fitting import FitInterrupted
-from gpdust.inference import SVI, Progress, fingerprint, load_state, save_state
+from gpdust.inference import SVI, Progress, SVIState
+from gpdust.inference.checkpoint import fingerprint, load_state, save_state
 
 OPTIONS = {"temper_steps": 6, "learn_steps": 6, "polish_steps": 20}
 
@@ -23,7 +24,7 @@ def assert_same(left: gpdust.Posterior, right: gpdust.Posterior) -> None:
 
 @pytest.fixture(scope="module")
 def whole(small_model) -> gpdust.Posterior:
-    return gpdust.fit(small_model(learn=True), progress=False, **OPTIONS)
+    return gpdust.fit(small_model(learn=True), engine="svi", progress=False, **OPTIONS)
 
 
 @pytest.mark.parametrize("stages", [0, 1, 3, 6])
@@ -36,9 +37,9 @@ def test_a_state_written_and_read_goes_on_to_the_same_end(small_model, tmp_path,
         for _ in range(stages):
             state = svi.stage(state, bar)
         if interrupted:
-            mark = fingerprint(model, 7, svi.options)
+            mark = fingerprint(model, "svi", 7, svi.options)
             save_state(path, state, mark)
-            state = load_state(path, mark)
+            state = load_state(path, mark, SVIState)
         while state.phase != "done":
             state = svi.stage(state, bar)
         ends.append(state)
@@ -65,10 +66,10 @@ def test_an_interrupted_fit_leaves_a_checkpoint_and_goes_on_to_the_same_end(
 
     monkeypatch.setattr(Progress, "step", interrupt)
     with pytest.raises(FitInterrupted):
-        gpdust.fit(small_model(learn=True), progress=False, checkpoint=path, **OPTIONS)
+        gpdust.fit(small_model(learn=True), engine="svi", progress=False, checkpoint=path, **OPTIONS)
     assert path.exists()
     monkeypatch.undo()
-    resumed = gpdust.fit(small_model(learn=True), progress=False, checkpoint=path, **OPTIONS)
+    resumed = gpdust.fit(small_model(learn=True), engine="svi", progress=False, checkpoint=path, **OPTIONS)
     assert_same(resumed, whole)
     assert not path.exists()
 
@@ -76,7 +77,7 @@ def test_an_interrupted_fit_leaves_a_checkpoint_and_goes_on_to_the_same_end(
 def test_a_fit_with_a_checkpoint_is_the_fit_without(small_model, tmp_path, monkeypatch, whole):
     monkeypatch.setattr("gpdust.fitting.CHECKPOINT_SECONDS", 0.0)
     path = tmp_path / "fit.checkpoint"
-    assert_same(gpdust.fit(small_model(learn=True), progress=False, checkpoint=path, **OPTIONS), whole)
+    assert_same(gpdust.fit(small_model(learn=True), engine="svi", progress=False, checkpoint=path, **OPTIONS), whole)
     assert not path.exists()
 
 
@@ -85,7 +86,7 @@ def stored(small_model, tmp_path):
     """A checkpoint of the usual problem after one stage."""
     model, path = small_model(learn=True), tmp_path / "fit.checkpoint"
     svi = SVI(model)
-    save_state(path, svi.stage(svi.init(0), Progress(1, shown=False)), fingerprint(model, 0, svi.options))
+    save_state(path, svi.stage(svi.init(0), Progress(1, shown=False)), fingerprint(model, "svi", 0, svi.options))
     return path
 
 
@@ -116,7 +117,7 @@ def test_the_checkpoint_of_another_fit_is_refused(small_model, mock_stars, store
         change["grid"] = gpdust.Region(l * u.deg, (-10, 10) * u.deg, distance * u.pc).grid((2, 2, 6))
     model = small_model(**({"learn": True} | change))
     with pytest.raises(InferenceError, match="checkpoint of another fit"):
-        gpdust.fit(model, progress=False, checkpoint=stored, **how)
+        gpdust.fit(model, engine="svi", progress=False, checkpoint=stored, **how)
     assert stored.exists()
 
 
@@ -125,4 +126,4 @@ def test_a_damaged_checkpoint_is_refused(small_model, stored, damage):
     whole = stored.read_bytes()
     stored.write_bytes({"truncated": whole[: len(whole) // 2], "text": b"hello", "empty": b""}[damage])
     with pytest.raises(InferenceError, match="is not a checkpoint"):
-        gpdust.fit(small_model(learn=True), progress=False, checkpoint=stored)
+        gpdust.fit(small_model(learn=True), engine="svi", progress=False, checkpoint=stored)

@@ -72,24 +72,24 @@ def test_a_fit_that_converges_says_so(small_posterior):
 def test_a_fit_that_runs_out_of_steps_says_so_and_warns(small_model):
     model = small_model(learn=True)
     with pytest.warns(ConvergenceWarning, match=r"NOT converged.*max_steps"):
-        posterior = gpdust.fit(model, progress=False, max_steps=460, tolerance=1e-9)
+        posterior = gpdust.fit(model, engine="svi", progress=False, max_steps=460, tolerance=1e-9)
     assert not posterior.report.converged
 
 
 def test_a_fit_takes_no_more_steps_than_it_may(small_model):
     with pytest.warns(ConvergenceWarning):
-        posterior = gpdust.fit(small_model(learn=True), progress=False, max_steps=460, tolerance=1e-9)
+        posterior = gpdust.fit(small_model(learn=True), engine="svi", progress=False, max_steps=460, tolerance=1e-9)
     assert len(posterior.trace) <= 460
 
 
 def test_too_few_steps_to_give_the_stars_their_weight_are_refused(small_model):
     with pytest.raises(InferenceError, match=r"max_steps = 60 is too few.*at least"):
-        gpdust.fit(small_model(learn=True), progress=False, max_steps=60)
+        gpdust.fit(small_model(learn=True), engine="svi", progress=False, max_steps=60)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"engine": "newton"}, "newton.*svi"), ({"learning_rat": 1}, "learning_rat.*learning_rate")],
+    [({"engine": "newton"}, "newton.*auto, natural, mgvi, svi"), ({"engine": "svi", "learning_rat": 1}, "learning_rat.*learning_rate")],
 )
 def test_an_unknown_engine_or_option_is_an_error_that_names_the_known(small_model, options, message):
     with pytest.raises(InferenceError, match=message):

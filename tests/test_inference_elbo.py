@@ -115,7 +115,8 @@ def test_the_reported_elbo_of_a_fit_is_that_of_its_posterior(small_model, mock_s
     state, bar = svi.init(0), Progress(1, shown=False)
     while state.phase != "done":
         state = svi.stage(state, bar)
-    elbo, error = svi.final_elbo(state)
+    report = svi.finish(state)[1]
+    elbo, error = report.elbo, report.elbo_error
     covariance = state.guide.scale_matrix() @ state.guide.scale_matrix().mT
     q = torch.distributions.MultivariateNormal(state.mean, covariance)
     p = torch.distributions.MultivariateNormal(torch.zeros(12).double(), torch.eye(12).double())

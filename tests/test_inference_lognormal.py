@@ -29,7 +29,7 @@ def model(catalogue, small_grid, small_prior) -> gpdust.DustModel:
 
 @pytest.fixture(scope="module")
 def posterior(model) -> gpdust.Posterior:
-    return gpdust.fit(model, progress=False)
+    return gpdust.fit(model, engine="svi", progress=False)
 
 
 def log_joint(model: gpdust.DustModel, v: torch.Tensor) -> torch.Tensor:

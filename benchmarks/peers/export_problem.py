@@ -1,7 +1,7 @@
 """Write a problem for another program to solve: python benchmarks/peers/export_problem.py problem.npz.
 
-The simulated clumps under gpdust's spectral prior with given hyperparameters, as plain arrays: the stars compressed, the
-periodic box, the centres of the cells, the truth, and values that the other program must reproduce.
+The simulated clumps under gpdust's spectral prior with given hyperparameters, as plain arrays: the stars compressed,
+the periodic box, the centres of the cells, the truth, and values that the other program must reproduce.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gpdust.simulate.clumps import BACKGROUND, CLUMP_REGION
 import torch  # isort: skip  # after gpdust, which tells threads to wait without spinning
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from common import true_density  # noqa: E402
+from common import true_density
 
 CHECKS = 3  # draws from the prior with which both programs must agree
 
@@ -74,9 +74,7 @@ def problem_arrays(model: gpdust.DustModel, arguments: argparse.Namespace) -> di
         "box_origin": np.array(box.origin),
         "box_lengths": np.array(box.lengths),
         "box_shape": np.array(box.shape),
-        "kernel": np.array(arguments.kernel),
-        "length_scale": np.array(arguments.length_scale),
-        "amplitude": np.array(arguments.amplitude),
+        "mode_amplitude": linear_map.weight.numpy(),
         "truth": truth,
         "check_latent": latent.numpy(),
         "check_log_density": log_density.numpy(),

@@ -24,8 +24,8 @@ def fit(config: Path, out: Path, resume: bool, quiet: bool) -> None:
     Written to the folder, each file whole or not at all:
         maps.fits     percentile maps of density and extinction, with WCS
         posterior/    the posterior itself, for `gpdust query` and Posterior.load
-        fit.json      the record: versions, config, hyperparameters, ELBO,
-                      stars used and dropped and why, time, memory
+        fit.json      the record: versions, config, engine, hyperparameters,
+                      ELBO, stars used and dropped and why, time, memory
         *.png         density slices, extinction, uncertainty, residuals,
                       trace of the fit, one line of sight
 

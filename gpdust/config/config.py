@@ -154,7 +154,8 @@ def _form(forms: Forms, given: Mapping[str, object], name: str, where: str) -> t
         _value(of_key.metadata["kind"], choice, name, forms.key, where)  # raises
     for key in given:
         if choice not in (owners := forms.owners(key)):
-            wanted = " or ".join(f'"{owner}"' for owner in owners)
+            *others, last = (f'"{owner}"' for owner in owners)
+            wanted = f"{', '.join(others)} or {last}" if others else last
             why = "" if forms.key in given else f" (as the key '{forms.telling(given)}' says)"
             raise ConfigError(
                 f"{where}: [{name}] {key} goes with {forms.key} = {wanted}, but here it is "

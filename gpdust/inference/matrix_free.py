@@ -13,7 +13,7 @@ from gpdust.inference.preconditioner import CoarsePreconditioner
 from gpdust.inference.response import Response
 
 MAX_ITERATIONS = 400
-BATCH_LATENTS = 1_000_000  # of all right sides that are solved at once
+BATCH_LATENTS = 4_000_000  # of all right sides that are solved at once
 PROBES = 8
 PROBE_TOLERANCE = 0.1
 

@@ -268,7 +268,8 @@ class Newton:
                 share = min(1.0, self.options.reach / max(float(field.abs().max()), 1e-12))
                 predicted = self._predicted(precision, step, gradient, share)
                 new = place.moved(step, field, share)
-                actual = value - objective.value(new)
+                new_value, new_gradient = objective.gradient(new)
+                actual = value - new_value
                 if actual >= PROMISE_KEPT * predicted or predicted < tolerance:
                     break
                 damping = max(4 * damping, 1.0)
@@ -277,8 +278,7 @@ class Newton:
             if actual < 0:  # rounding, at the bottom
                 break
             damping = 0.0 if damping <= 1 else damping / 4
-            place, taken = new, taken + 1
-            value, gradient = objective.gradient(place)
+            place, taken, value, gradient = new, taken + 1, new_value, new_gradient
             self._record(state, value)
             if len(state.trace) >= self.options.max_steps:
                 break

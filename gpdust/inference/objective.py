@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ import torch
 from gpdust.inference.cells import PriorOnCells
 from gpdust.inference.response import Response
 
-DRAW_CELLS = 4_000_000  # cells of all draws that are evaluated at once
+DRAW_CELLS = 400_000  # cells of all draws that are evaluated at once: they stay in the caches
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,6 @@ class Objective:
         offsets = self.cells.apply(draws) if len(draws) else log_density.new_zeros(0, len(log_density))
         return Place(mean, log_density, offsets)
 
-    def value(self, place: Place) -> float:
-        """F; infinite where a density overflows."""
-        value = 0.5 * float(place.mean.square().sum()) + float(self.energies(place).mean())
-        return value if value == value else float("inf")
-
     def energies(self, place: Place) -> torch.Tensor:
         """−log L of every draw, shape (2 pairs,); draw i + pairs mirrors draw i."""
         return torch.cat([self.response.energy(some) for some in self._blocks(place)])
@@ -72,13 +68,14 @@ class Objective:
         return torch.cat([self.response.energy_and_gradient(some)[1] for some in self._blocks(place)])
 
     def gradient(self, place: Place) -> tuple[float, torch.Tensor]:
-        """F and its gradient by v, shape (M,)."""
+        """F, infinite where a density overflows, and its gradient by v, shape (M,)."""
         energy, slope, count = 0.0, torch.zeros_like(place.log_density), 0
         for some in self._blocks(place):
             energies, slopes = self.response.energy_and_gradient(some)
             energy, count = energy + float(energies.sum()), count + len(some)
             slope += slopes.sum(0)
         value = 0.5 * float(place.mean.square().sum()) + energy / count
+        value = value if math.isfinite(value) else math.inf
         return value, place.mean + self.cells.adjoint(slope / count)
 
     def metric(self, place: Place) -> torch.Tensor:

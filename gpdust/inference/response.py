@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -9,7 +10,7 @@ import torch
 from gpdust.los import adjoint, integrate
 from gpdust.model import LN10, DustModel
 
-BLOCK_BYTES = 64e6  # of temporary memory: a few of these are held at once
+BLOCK_BYTES = 4e6  # of temporary memory: a few of these stay in the caches
 FAINTEST = 1e-10  # of a cell's information: below it lies rounding
 
 
@@ -50,14 +51,14 @@ class Response:
         n_rays, n = self.shape
         metric = torch.empty(n_rays, n, n, dtype=log_densities.dtype)
         draws = log_densities.unflatten(-1, self.shape)
-        farther = torch.maximum(torch.arange(n)[:, None], torch.arange(n))
+        nearer = torch.ones(n, n, dtype=torch.bool).tril(-1)
         for rays in self.blocks(max(n, len(draws)) * 8 * n):
-            slope = (LN10 * self.lengths) * torch.exp(LN10 * draws[:, rays])
-            block = metric[rays]
-            torch.matmul(slope.permute(1, 2, 0), slope.permute(1, 0, 2), out=block)
-            diagonal = block.diagonal(dim1=-2, dim2=-1).clone() / len(draws)
-            block.mul_(self._tail[rays][:, farther]).div_(len(draws))
-            block.diagonal(dim1=-2, dim2=-1).sub_(diagonal * self._neighbour[rays])
+            slope = (LN10 * self.lengths) * torch.exp(LN10 * draws[:, rays]) / math.sqrt(len(draws))
+            block = slope.permute(1, 2, 0) @ slope.permute(1, 0, 2)
+            diagonal = block.diagonal(dim1=-2, dim2=-1) * self._neighbour[rays]
+            tail = self._tail[rays]
+            torch.mul(block, torch.where(nearer, tail[:, :, None], tail[:, None, :]), out=metric[rays])
+            metric[rays].diagonal(dim1=-2, dim2=-1).sub_(diagonal)
         return metric
 
     def noise(self, metric: torch.Tensor, standard: torch.Tensor) -> torch.Tensor:

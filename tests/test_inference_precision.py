@@ -1,0 +1,235 @@
+"""Λ = I + BᵀGB: dense, without a matrix, and preconditioned."""
+
+import math
+
+import astropy.units as u
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+import gpdust
+from gpdust.inference import matrix_free
+from gpdust.inference.cells import PriorOnCells
+from gpdust.inference.conjugate_gradient import conjugate_gradient
+from gpdust.inference.matrix_free import MatrixFreePrecision
+from gpdust.inference.precision import DensePrecision
+from gpdust.inference.preconditioner import CoarsePosterior, CoarsePreconditioner
+from gpdust.inference.response import Response
+
+NOTHING = torch.zeros(0, dtype=torch.float64)
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def spectral_model(stars, grid, spacing: float = 30.0, **options) -> gpdust.DustModel:
+    options = {"length_scale": 60 * u.pc, "mean_density": 1.6e-3 * u.mag / u.pc, "learn": False} | options
+    return gpdust.DustModel(stars, grid, gpdust.SpectralGP(box_spacing=spacing * u.pc, **options))
+
+
+@pytest.fixture(scope="module", params=["inducing", "spectral"])
+def model(request, small_model, small_grid, mock_stars) -> gpdust.DustModel:
+    return small_model() if request.param == "inducing" else spectral_model(mock_stars(), small_grid)
+
+
+class Problem:
+    """A place, the metric there, and Λ written out."""
+
+    def __init__(self, model: gpdust.DustModel) -> None:
+        self.model, self.response = model, Response(model)
+        self.cells = PriorOnCells(model, NOTHING)
+        self.latent = 0.3 * normal(model.prior.latent_size, seed=9)
+        self.metric = self.response.metric(self.cells.log_density(self.latent)[None])
+        size = model.prior.latent_size
+        matrix = self.cells.apply(torch.eye(size, dtype=torch.float64)).mT  # B, (cells, latent)
+        self.dense = torch.eye(size, dtype=torch.float64) + matrix.mT @ torch.block_diag(*self.metric) @ matrix
+
+    def matrix_free(self, preconditioner=None, seed: int = 0) -> MatrixFreePrecision:
+        return MatrixFreePrecision(self.cells, self.response, self.metric, preconditioner, seed)
+
+    def coarse(self, cells: int | None = None) -> CoarsePreconditioner:
+        """The preconditioner: of the model itself, or of one of so many cells."""
+        coarse = self.model if cells is None else self.model.coarsened(cells)
+        return CoarsePreconditioner(CoarsePosterior(self.model, coarse, NOTHING), self.latent)
+
+
+@pytest.fixture(scope="module")
+def problem(model) -> Problem:
+    return Problem(model)
+
+
+def error(found: torch.Tensor, expected: torch.Tensor, precision: torch.Tensor) -> float:
+    """Largest error of rows in the norm of Λ, relative to the expected."""
+    difference = found - expected
+    squares = ((difference @ precision) * difference).sum(-1) / ((expected @ precision) * expected).sum(-1)
+    return math.sqrt(float(squares.max()))
+
+
+def test_prior_on_cells_and_its_adjoint_are_adjoint(problem):
+    v, y = normal(3, problem.model.prior.latent_size), normal(3, 24, seed=1)
+    left, right = (problem.cells.apply(v) * y).sum(-1), (v * problem.cells.adjoint(y)).sum(-1)
+    assert_allclose(left, right, rtol=1e-11)
+
+
+def test_the_product_is_that_of_the_dense_matrix(problem):
+    v = normal(4, problem.model.prior.latent_size)
+    assert error(problem.matrix_free().product(v), v @ problem.dense, torch.linalg.inv(problem.dense)) < 1e-11
+
+
+@pytest.mark.parametrize("damping", [0.0, 7.0])
+@pytest.mark.parametrize("preconditioned", [False, True])
+@pytest.mark.parametrize("batch_latents", [1_000_000, 1])
+def test_the_solution_is_that_of_the_dense_matrix(problem, monkeypatch, damping, preconditioned, batch_latents):
+    monkeypatch.setattr(matrix_free, "BATCH_LATENTS", batch_latents)
+    precision = problem.matrix_free(problem.coarse(12) if preconditioned else None)
+    matrix = problem.dense + damping * torch.eye(len(problem.dense), dtype=torch.float64)
+    right = normal(3, len(matrix))
+    expected = torch.linalg.solve(matrix, right.mT).mT
+    for tolerance in (0.1, 1e-8):
+        found = precision.solve(right, tolerance, damping)
+        assert error(found, expected, matrix) < 2 * tolerance
+    started = precision.solve(right, 1e-8, damping, start=expected + 1e-3 * normal(3, len(matrix), seed=2))
+    assert error(started, expected, matrix) < 2e-8
+    assert len(precision.iterations) == 3 * (1 if batch_latents > 1 else 3)
+
+
+def test_the_dense_precision_is_the_matrix_free_one(small_model):
+    problem = Problem(small_model())
+    dense = DensePrecision(problem.cells, problem.response, problem.metric)
+    assert_allclose(dense.matrix, problem.dense, rtol=1e-9, atol=1e-9)
+    v = normal(3, 12)
+    assert_allclose(dense.product(v), problem.matrix_free().product(v), rtol=1e-9)
+    for damping in (0.0, 3.0):
+        free = problem.matrix_free().solve(v, 1e-10, damping)
+        assert_allclose(dense.solve(v, 0.1, damping), free, rtol=1e-7, atol=1e-9)
+    factor = dense.covariance_factor()
+    assert_allclose(factor @ factor.mT @ problem.dense, torch.eye(12), atol=1e-8)
+    assert dense.log_determinant()[0] == pytest.approx(float(torch.linalg.slogdet(problem.dense)[1]), rel=1e-10)
+    assert dense.log_determinant()[1] == 0.0
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 256e6])
+def test_chunks_of_rays_do_not_change_the_dense_precision(small_model, monkeypatch, chunk_bytes):
+    monkeypatch.setattr("gpdust.model.CHUNK_BYTES", chunk_bytes)
+    problem = Problem(small_model())
+    dense = DensePrecision(problem.cells, problem.response, problem.metric)
+    assert_allclose(dense.matrix, problem.dense, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("preconditioned", [False, True])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_log_determinant_is_that_of_the_dense_matrix_within_its_error(problem, preconditioned, seed):
+    precision = problem.matrix_free(problem.coarse(12) if preconditioned else None, seed)
+    found, spread = precision.log_determinant()
+    expected = float(torch.linalg.slogdet(problem.dense)[1])
+    assert expected > 10
+    assert abs(found - expected) < 4 * spread + 0.1
+    assert spread < (2.0 if preconditioned else 20.0)
+
+
+def test_with_the_model_itself_as_preconditioner_the_log_determinant_is_exact(problem):
+    found, spread = problem.matrix_free(problem.coarse()).log_determinant()
+    assert found == pytest.approx(float(torch.linalg.slogdet(problem.dense)[1]), abs=1e-3)
+    assert spread < 1e-3
+
+
+def test_the_preconditioner_of_the_model_itself_is_the_inverse(problem):
+    identity = torch.eye(len(problem.dense), dtype=torch.float64)
+    preconditioner = problem.coarse()
+    assert_allclose(preconditioner(problem.dense), identity, atol=1e-6)
+    assert preconditioner.log_determinant == pytest.approx(float(torch.linalg.slogdet(problem.dense)[1]), abs=1e-5)
+
+
+@pytest.mark.parametrize("cells", [None, 12])
+def test_a_preconditioner_is_symmetric_and_positive_and_colours_noise_with_its_inverse(problem, cells):
+    size, preconditioner = len(problem.dense), problem.coarse(cells)
+    inverse = preconditioner(torch.eye(size, dtype=torch.float64))
+    assert_allclose(inverse, inverse.mT, atol=1e-10)
+    assert float(torch.linalg.eigvalsh(inverse)[0]) > 0
+    root = preconditioner.coloured(
+        torch.eye(size + preconditioner.n_cells, dtype=torch.float64)[:, :size],
+        torch.eye(size + preconditioner.n_cells, dtype=torch.float64)[:, size:],
+    )
+    assert_allclose(root.mT @ root @ inverse, torch.eye(size), atol=1e-5)
+    assert preconditioner.log_determinant == pytest.approx(-float(torch.linalg.slogdet(inverse)[1]), abs=1e-4)
+
+
+def test_a_preconditioner_is_stale_where_the_density_has_moved(problem):
+    preconditioner = problem.coarse(12)
+    assert not preconditioner.is_stale(problem.latent)
+    assert preconditioner.is_stale(problem.latent + 2.0)
+
+
+def test_restriction_and_prolongation_are_adjoint(mock_stars, region):
+    model = spectral_model(mock_stars(100), region.grid((6, 6, 12)), spacing=10.0)
+    coarse = CoarsePosterior(model, model.coarsened(40), NOTHING)
+    fine, small = normal(model.prior.latent_size), normal(coarse.cells.model.prior.latent_size, seed=1)
+    assert len(small) < len(fine) / 4
+    assert_allclose((coarse.restrict(fine) * small).sum(), (fine * coarse.prolong(small)).sum(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["spectral", "inducing"])
+def test_the_preconditioner_saves_most_iterations_where_stars_are_precise(catalogue, region, small_prior, kind):
+    rng = np.random.default_rng(0)
+    d = rng.uniform(180, 300, 2000)
+    error = 10 ** rng.uniform(-3, 0, 2000)
+    stars = catalogue(rng.uniform(50, 90, 2000), rng.uniform(-10, 10, 2000), d, 1.6e-3 * (d - 180), error)
+    grid = region.grid((8, 8, 12))
+    model = spectral_model(stars, grid, 20.0) if kind == "spectral" else gpdust.DustModel(stars, grid, small_prior(60))
+    cells = PriorOnCells(model, NOTHING)
+    response, latent = Response(model), torch.zeros(model.prior.latent_size, dtype=torch.float64)
+    metric = response.metric(cells.log_density(latent)[None])
+    preconditioner = CoarsePreconditioner(CoarsePosterior(model, model.coarsened(300), NOTHING), latent)
+    plain = MatrixFreePrecision(cells, response, metric, None)
+    helped = MatrixFreePrecision(cells, response, metric, preconditioner)
+    right = cells.adjoint(response.noise(metric, normal(1, 768)))
+    plain.solve(right, 0.01)
+    helped.solve(right, 0.01)
+    print(kind, plain.iterations, helped.iterations)
+    assert plain.iterations[0] > 40
+    assert helped.iterations[0] <= plain.iterations[0] / 2
+
+
+def test_draws_have_the_covariance_of_the_inverse(problem):
+    """Draws are linear in their noise: applied to the identity, they are a root of the covariance."""
+    size = len(problem.dense)
+    latents = torch.eye(size + 24, dtype=torch.float64)[:, :size]
+    cells = torch.eye(size + 24, dtype=torch.float64)[:, size:]
+    covariance = torch.linalg.inv(problem.dense)
+    precisions = [problem.matrix_free(problem.coarse(12))]
+    if size < 100:
+        precisions.append(DensePrecision(problem.cells, problem.response, problem.metric))
+    for precision in precisions:
+        root = precision.draws(latents, cells, 1e-9)
+        assert_allclose(root.mT @ root, covariance, atol=1e-6)
+
+
+def test_an_error_of_a_draw_is_measured_by_what_the_stars_have_changed(problem):
+    precision = problem.matrix_free(problem.coarse(12))
+    noise, cells = normal(6, len(problem.dense)), normal(6, 24, seed=1)
+    exact, found = precision.draws(noise, cells, 1e-10), precision.draws(noise, cells, 0.03)
+    moved = problem.cells.adjoint(problem.response.noise(problem.metric, cells))
+    scale = (torch.linalg.solve(problem.dense, moved.mT).mT * moved).sum(-1)
+    difference = found - exact
+    assert float((((difference @ problem.dense) * difference).sum(-1) / scale).max()) < (2 * 0.03) ** 2
+
+
+def test_conjugate_gradients_leave_a_solved_right_side_alone():
+    matrix = torch.diag(torch.arange(1.0, 21.0, dtype=torch.float64))
+    right = torch.stack([matrix[0], normal(20)])  # the first is solved in one step
+    solution = conjugate_gradient(lambda v: v @ matrix, right, lambda v: v, 1e-10, 100)
+    assert_allclose(solution.x, right / torch.arange(1.0, 21.0), rtol=1e-8, atol=1e-9)
+    assert torch.isnan(solution.steps[1][0]) and 10 < solution.iterations <= 25
+    expected = (right.square() * matrix.diagonal().log()).sum(-1)
+    assert_allclose(solution.log_form(), expected, rtol=1e-6, atol=1e-9)
+
+
+def test_conjugate_gradients_stop_at_a_floor_or_a_number_of_iterations():
+    matrix = torch.diag(torch.logspace(0, 6, 50, dtype=torch.float64))
+    right = normal(1, 50)
+    assert conjugate_gradient(lambda v: v @ matrix, right, lambda v: v, 1e-12, 7).iterations == 7
+    assert conjugate_gradient(lambda v: v @ matrix, right, lambda v: v, 0.0, 1000, floor=1e9).iterations == 0
+    solved = conjugate_gradient(lambda v: v @ matrix, right, lambda v: v, 0.1, 100, scale=torch.full((1,), 1e-30))
+    assert solved.iterations == 100

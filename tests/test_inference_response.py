@@ -1,0 +1,117 @@
+"""What the stars say of the log-density on the cells, against autograd and dense matrices."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from gpdust.inference import response as response_module
+from gpdust.inference.response import Response
+from gpdust.los import integrate
+
+GENERATOR = torch.Generator().manual_seed(0)
+LOG_DENSITY = -2.8 + 0.3 * torch.randn(3, 24, dtype=torch.float64, generator=GENERATOR)
+
+
+@pytest.fixture(params=["stars everywhere", "one ray", "near stars", "no star"])
+def model(request, small_model, mock_stars):
+    if request.param == "no star":
+        return small_model([])
+    reach = {"one ray": {"l": (50, 60), "b": (0, 10)}, "near stars": {"distance": (180, 215)}}
+    return small_model(mock_stars(100, **reach.get(request.param, {})))
+
+
+def dense_metric(model, log_density: torch.Tensor) -> torch.Tensor:
+    """JᵀWJ of one draw, shape (ray, cell, cell), with J from autograd and W written out."""
+    lengths = torch.from_numpy(model.grid.cell_lengths)
+    blocks = []
+    for row, diagonal, coupling in zip(
+        log_density.reshape(model.grid.shape), model.statistics.diagonal, model.statistics.coupling, strict=True
+    ):
+        jacobian = torch.autograd.functional.jacobian(lambda phi: integrate(10**phi, lengths), row)
+        weight = torch.diag(diagonal) + torch.diag(coupling[1:], 1) + torch.diag(coupling[1:], -1)
+        blocks.append(jacobian.mT @ weight @ jacobian)
+    return torch.stack(blocks)
+
+
+def scaled(matrix: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Relative to the roots of the diagonal of another; what no star sees stays as it is."""
+    scale = like.diagonal(dim1=-2, dim2=-1).sqrt()
+    scale = torch.where(scale > 0, scale, 1.0)
+    return matrix / (scale[..., :, None] * scale[..., None, :])
+
+
+def test_the_energy_is_that_of_the_model(small_model):
+    model = small_model()
+    v = torch.randn(3, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    linear_map = model.prior.at(model.points(slice(None)))
+    energy = Response(model).energy(model.mean_log_density(v, linear_map))
+    assert_allclose(energy, -model.log_likelihood(v), rtol=1e-12)
+
+
+def test_the_gradient_is_that_of_autograd(model):
+    response = Response(model)
+    log_density = LOG_DENSITY.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(response.energy(log_density).sum(), log_density)
+    energy, gradient = response.energy_and_gradient(LOG_DENSITY)
+    assert_allclose(energy, response.energy(LOG_DENSITY), rtol=1e-12)
+    assert_allclose(gradient, expected, rtol=1e-10, atol=1e-12 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("block_bytes", [64e6, 1.0])
+def test_the_metric_is_that_of_the_dense_jacobian(model, monkeypatch, block_bytes):
+    monkeypatch.setattr(response_module, "BLOCK_BYTES", block_bytes)
+    expected = torch.stack([dense_metric(model, draw) for draw in LOG_DENSITY]).mean(0)
+    metric = Response(model).metric(LOG_DENSITY)
+    assert metric.shape == (4, 6, 6)
+    assert_allclose(scaled(metric, expected), scaled(expected, expected), atol=1e-12)
+
+
+def test_the_metric_of_one_draw_is_that_at_its_place(model):
+    metric = Response(model).metric(LOG_DENSITY[:1])
+    expected = dense_metric(model, LOG_DENSITY[0])
+    assert_allclose(scaled(metric, expected), scaled(expected, expected), atol=1e-12)
+
+
+def test_the_product_is_that_of_the_matrices(model):
+    response = Response(model)
+    metric = response.metric(LOG_DENSITY)
+    dense = torch.block_diag(*metric)
+    assert_allclose(response.product(metric, LOG_DENSITY), LOG_DENSITY @ dense, rtol=1e-12)
+
+
+@pytest.mark.parametrize("block_bytes", [64e6, 1.0])
+def test_noise_has_the_metric_as_its_covariance(model, monkeypatch, block_bytes):
+    monkeypatch.setattr(response_module, "BLOCK_BYTES", block_bytes)
+    response = Response(model)
+    metric = response.metric(LOG_DENSITY)
+    root = response.noise(metric, torch.eye(24, dtype=torch.float64))
+    covariance = (root.mT @ root).reshape(4, 6, 4, 6)
+    for ray in range(4):
+        assert_allclose(scaled(covariance[ray, :, ray], metric[ray]), scaled(metric[ray], metric[ray]), atol=1e-8)
+        others = [other for other in range(4) if other != ray]
+        assert_allclose(covariance[ray][:, others], 0, atol=1e-12)
+
+
+def test_cells_that_no_star_sees_have_no_metric_and_no_noise(small_model, mock_stars):
+    response = Response(small_model(mock_stars(100, distance=(180, 215))))  # in the first two of six cells
+    metric = response.metric(LOG_DENSITY)
+    noise = response.noise(metric, torch.ones(2, 24, dtype=torch.float64)).unflatten(-1, (4, 6))
+    gradient = response.energy_and_gradient(LOG_DENSITY)[1].unflatten(-1, (4, 6))
+    for seen in (metric[:, :2, :2], noise[..., :2], gradient[..., :2]):
+        assert torch.isfinite(seen).all() and (seen != 0).all()
+    assert (metric[:, 2:] == 0).all() and (metric[:, :, 2:] == 0).all()
+    assert (noise[..., 2:] == 0).all() and (gradient[..., 2:] == 0).all()
+
+
+def test_errors_over_six_decades_leave_the_noise_finite(catalogue, small_grid, small_model):
+    rng = np.random.default_rng(0)
+    d = rng.uniform(180, 300, 300)
+    stars = catalogue(rng.uniform(50, 90, 300), rng.uniform(-10, 10, 300), d, 0.01, 10 ** rng.uniform(-6, 0, 300))
+    response = Response(small_model(stars))
+    metric = response.metric(LOG_DENSITY)
+    root = response.noise(metric, torch.eye(24, dtype=torch.float64))
+    assert torch.isfinite(root).all()
+    covariance = (root.mT @ root).reshape(4, 6, 4, 6)
+    for ray in range(4):
+        assert_allclose(scaled(covariance[ray, :, ray], metric[ray]), scaled(metric[ray], metric[ray]), atol=1e-5)
