@@ -16,7 +16,9 @@ from gpdust.inference.matrix_free import MatrixFreePrecision
 from gpdust.inference.precision import DensePrecision
 from gpdust.inference.preconditioner import CoarsePosterior, CoarsePreconditioner
 from gpdust.inference.response import Response
+from gpdust.prior.box import PeriodicBox
 
+SMALL_BOX = PeriodicBox((-20.0, 100.0, -80.0), (300.0, 300.0, 240.0), (8, 8, 6))  # 512 latents: Λ can be written out
 NOTHING = torch.zeros(0, dtype=torch.float64)
 
 
@@ -31,7 +33,10 @@ def spectral_model(stars, grid, spacing: float = 30.0, **options) -> gpdust.Dust
 
 @pytest.fixture(scope="module", params=["inducing", "spectral"])
 def model(request, small_model, small_grid, mock_stars) -> gpdust.DustModel:
-    return small_model() if request.param == "inducing" else spectral_model(mock_stars(), small_grid)
+    if request.param == "inducing":
+        return small_model()
+    prior = gpdust.SpectralGP(length_scale=60 * u.pc, mean_density=1.6e-3 * u.mag / u.pc, learn=False)
+    return gpdust.DustModel(mock_stars(), small_grid, prior.with_box(SMALL_BOX))
 
 
 class Problem:

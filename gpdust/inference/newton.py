@@ -38,6 +38,7 @@ from gpdust.prior import transfer
 COARSER = 12  # times fewer cells from grid to grid
 COARSE_GAIN = 3.0  # nats: what hyperparameters on a coarser grid need not gain
 COARSE_ROUNDS = 12  # of learning there, at most
+LEARNING = 0.3  # of the tolerance of draws: hyperparameters feel what draws are not yet
 NEAR = 30.0  # nats: a predicted decrease at which draws begin to matter
 LARGEST_DAMPING = 1e8
 PROMISE_KEPT = 0.1  # share of the predicted decrease below which a step is not taken
@@ -75,7 +76,7 @@ class NewtonOptions:
     tolerance: float = 0.1
     theta_tolerance: float = 0.3
     solve_tolerance: float = 0.1
-    sample_tolerance: float = 0.03
+    sample_tolerance: float = 0.1
     reach: float = 0.5
     theta_reach: float = 0.7
     max_steps: int = 200
@@ -165,7 +166,7 @@ class Newton:
     def _learn(self, state: NewtonState) -> NewtonState:
         """New draws, the mean that belongs to them, and one step of the hyperparameters, which carries v along."""
         objective = self._at(state.theta)
-        state = self._redraw(state, objective, self.options.sample_tolerance)
+        state = self._redraw(state, objective, LEARNING * self.options.sample_tolerance)
         state = self._newton(state, objective, self._precision, 3 * self.options.tolerance, at_most=3)
         place = objective.place(state.mean, state.draws)
         precision = self._precision(objective, place)

@@ -44,12 +44,13 @@ class CoarsePosterior:
 
     def _covariance(self) -> torch.Tensor:
         """K = B Bᵀ of the coarse cells, dex², from those latents alone that the fine model has too."""
-        rows = max(1, COVARIANCE_LATENTS // self.cells.model.prior.latent_size)
+        size = self.cells.model.prior.latent_size
+        shared = torch.ones(size, dtype=torch.float64)
+        if self._shared is not None:
+            shared.zero_()[self._shared[0]] = 1.0
         identity = torch.eye(len(self.cells.offset), dtype=torch.float64)
-        seen = [
-            self.cells.apply(self.restrict(self.prolong(self.cells.adjoint(some)))) for some in identity.split(rows)
-        ]
-        return torch.cat(seen)
+        rows = max(1, COVARIANCE_LATENTS // size)
+        return torch.cat([self.cells.apply(self.cells.adjoint(some).mul_(shared)) for some in identity.split(rows)])
 
     def restrict(self, latent: torch.Tensor) -> torch.Tensor:
         """Those latents that the coarse model has: (..., fine latent) to (..., coarse latent)."""
