@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import astropy.units as u
+import numpy as np
 
 import gpdust
-from gpdust.prior import SpectralGP
+from gpdust.prior import SampledVolume, SpectralGP
 from gpdust.prior.kernels import build_kernel
 from gpdust.scores import STRUCTURE
 from gpdust.simulate import (
@@ -24,7 +25,7 @@ from gpdust.simulate.clumps import BACKGROUND, CLUMP_REGION
 
 DENSITY = u.mag / u.pc
 HELD_OUT_SEED = 1_000_000  # added to a seed: stars that no fit sees
-FINE = 3 * u.pc  # nodes of a drawn truth: the kernel itself but for 1 %, whatever box a fit makes do with
+FINE = 3 * u.pc  # between nodes of a truth whose prior is to be learned: the kernel itself, whatever box the fit has
 PRIORS = ("spectral", "inducing")
 Prior = gpdust.InducingGP | SpectralGP
 
@@ -95,7 +96,7 @@ class Case:
 
     @property
     def given(self) -> bool:
-        """Whether the hyperparameters are given, and the truth is drawn from them."""
+        """Whether the truth is drawn from the very prior of the fit, whose hyperparameters are given."""
         return self.start is None
 
     def problem(self, seed: int, kind: str, inducing: int) -> Problem:
@@ -107,7 +108,10 @@ class Case:
             truth_grid = CLUMP_REGION.grid(self.truth_shape, b_spacing="uniform")
             truth = GridTruth.sample(self.density(seed), truth_grid)
         else:
-            truth = prior_truth(self.drawn_from.build("spectral", False, inducing, FINE), grid, seed)
+            source = prior if self.given else self.drawn_from.build("spectral", False, inducing, FINE)
+            source = source.placed(SampledVolume(grid, np.zeros(grid.shape, dtype=np.int64)), seed)
+            truth = prior_truth(source, grid, seed)
+            prior = source if self.given else prior
         held_out = mock_survey(truth, CLUMP_REGION, self.held_out, seed + HELD_OUT_SEED).catalogue
         return Problem(truth, self._catalogues(truth, seed), held_out, grid, prior)
 

@@ -21,13 +21,13 @@ from gpdust.plot import plot_residuals, plot_top_down, save_figure
 DATA = Path(__file__).resolve().parents[2] / "shared/data/hunt2023_clusters.csv"
 REGION = gpdust.Region((0, 360) * u.deg, (-12, 12) * u.deg, (100, 3000) * u.pc, foreground_cells=1)
 FIRST_SCATTER = 0.6 * u.mag
-START = {"length_scale": (250, 250, 80) * u.pc, "amplitude": 0.5, "mean_density": 5e-4 * u.mag / u.pc}
+START = {"length_scale": (300, 300, 100) * u.pc, "amplitude": 0.5, "mean_density": 5e-4 * u.mag / u.pc}
 
 
 def fit_map(stars, scatter, cells, seed, **prior):
     """Fit the density, with a scatter in quadrature to the errors of the catalogue."""
     model = gpdust.DustModel(
-        stars, REGION.grid(cells), gpdust.InducingGP(kernel="matern32", **prior), extra_scatter=scatter
+        stars, REGION.grid(cells), gpdust.SpectralGP("matern32", **prior), extra_scatter=scatter
     )
     return gpdust.fit(model, seed=seed)
 
@@ -36,11 +36,11 @@ def learned(posterior):
     """The prior that a fit has learned, to be kept in later ones."""
     found = posterior.hyperparameters
     return {
-        "inducing": posterior.prior.points.numpy() * u.pc,
         "length_scale": [found[f"length_scale_{axis}"] for axis in "xyz"] * u.pc,
         "amplitude": found["amplitude"],
         "mean_density": 10 ** found["mean_log_density"] * u.mag / u.pc,
         "learn": False,
+        "box_spacing": max(posterior.prior.box.spacing) * u.pc,
     }
 
 
@@ -79,14 +79,14 @@ def main():
     mpl.use("agg")
     arguments.out.mkdir(parents=True, exist_ok=True)
     started, seed = time.monotonic(), arguments.seed
-    cells, inducing = ((24, 6, 10), 100) if arguments.quick else ((72, 12, 30), 500)
+    cells, spacing = ((24, 6, 10), 200 * u.pc) if arguments.quick else ((72, 12, 30), 100 * u.pc)
 
     stars = gpdust.StarCatalogue.read(arguments.catalogue, preset="hunt2023")
     stars = stars.select(b=REGION.b, distance=REGION.distance)
     print(stars.summary())
     train, held_out = stars.split(0.2, seed=seed)
     inner, validation = train.split(0.2, seed=seed + 1)
-    posterior = fit_map(inner, FIRST_SCATTER, cells, seed, inducing=inducing, **START)
+    posterior = fit_map(inner, FIRST_SCATTER, cells, seed, box_spacing=spacing, **START)
     print(posterior.report, posterior.hyperparameter_table(), sep="\n")
     prior = learned(posterior)
     median = posterior.predict(validation, samples=200).median

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from scipy.stats import multivariate_normal
 
 import gpdust
 from gpdust.los import extinction_at, integrate, locate_stars
@@ -25,14 +26,25 @@ class LinearProblem:
     mean: np.ndarray
     covariance: np.ndarray
     information: np.ndarray
+    log_evidence: float
 
 
 @pytest.fixture(scope="module")
 def problem(catalogue, small_grid, small_prior) -> LinearProblem:
+    return linear_problem(catalogue, small_grid, small_prior, AMPLITUDE)
+
+
+@pytest.fixture(scope="module")
+def gentle(catalogue, small_grid, small_prior) -> LinearProblem:
+    """Linear to 1e-3 only, but with a likelihood that keeps its digits: at (A / σ)² = 1e14 it has none after the point."""
+    return linear_problem(catalogue, small_grid, small_prior, 1e-3)
+
+
+def linear_problem(catalogue, small_grid, small_prior, amplitude: float) -> LinearProblem:
     rng = np.random.default_rng(0)
     l, b, d = rng.uniform(50, 90, 40), rng.uniform(-10, 10, 40), rng.uniform(190, 300, 40)
     points = rng.uniform(-1, 1, (SIZE, 3)) * 40 + small_grid.cell_points().reshape(-1, 3).mean(0)
-    prior = small_prior(points * u.pc, amplitude=AMPLITUDE)
+    prior = small_prior(points * u.pc, amplitude=amplitude)
     cells = torch.from_numpy(small_grid.cell_points()).reshape(-1, 3)
     linear_map = prior.at(cells)
     lengths = torch.from_numpy(small_grid.cell_lengths)
@@ -42,13 +54,15 @@ def problem(catalogue, small_grid, small_prior) -> LinearProblem:
     base = extinction_at(integrate(rho.reshape(small_grid.shape), lengths), stars).numpy()
     slopes = (np.log(10) * rho[:, None] * linear_map.matrix).mT.reshape(SIZE, *small_grid.shape)
     jacobian = extinction_at(integrate(slopes, lengths), stars).numpy().T
-    error = AMPLITUDE * base * 10 ** rng.uniform(-1, 0.5, 40)
+    error = amplitude * base * 10 ** rng.uniform(-1, 0.5, 40)
     seen = base + jacobian @ rng.standard_normal(SIZE) + error * rng.standard_normal(40)
     information = jacobian.T @ (jacobian / error[:, None] ** 2)
     covariance = np.linalg.inv(np.eye(SIZE) + information)
     mean = covariance @ (jacobian.T @ ((seen - base) / error**2))
     model = gpdust.DustModel(catalogue(l, b, d, seen, error), small_grid, prior)
-    return LinearProblem(model, mean, covariance, information)
+    total = jacobian @ jacobian.T + np.diag(error**2)
+    log_evidence = multivariate_normal(cov=total / amplitude**2).logpdf((seen - base) / amplitude)
+    return LinearProblem(model, mean, covariance, information, log_evidence - len(seen) * np.log(amplitude))
 
 
 def compare(posterior: gpdust.Posterior, problem: LinearProblem) -> tuple[float, float]:
@@ -100,3 +114,33 @@ def test_extinctions_have_the_covariance_of_the_linear_map(problem):
         naive = np.sqrt(np.cumsum(block.diagonal().numpy()))
         differences.append(np.abs(naive / expected - 1).max())
     assert max(differences) > 0.1
+
+
+# natural and mgvi
+
+
+@pytest.mark.parametrize("engine", ["natural", "mgvi"])
+def test_natural_and_mgvi_find_the_closed_form(problem, engine):
+    """Nothing is left to chance: mean and metric do not depend on the draws where density is linear."""
+    options = {"tolerance": 1e-12, "solve_tolerance": 1e-8, "sample_tolerance": 1e-8}
+    posterior = gpdust.fit(problem.model, engine=engine, progress=False, **options)
+    scale = np.sqrt(np.diag(problem.covariance))
+    assert (np.abs(posterior.mean.numpy() - problem.mean) / scale).max() < 1e-6  # A itself is rounded
+    if engine == "natural":
+        assert compare(posterior, problem)[1] < 10 * AMPLITUDE  # linear to that much, and no more
+
+
+@pytest.mark.parametrize("engine", ["natural", "mgvi"])
+def test_draws_have_the_covariance_of_the_closed_form(problem, engine):
+    posterior = gpdust.fit(problem.model, engine=engine, progress=False, samples=4000, sample_tolerance=1e-4)
+    offsets = posterior.spread.draw(4000, 0).numpy()
+    scale = np.sqrt(np.diag(problem.covariance))
+    difference = offsets.T @ offsets / 4000 - problem.covariance
+    assert np.abs(difference / np.outer(scale, scale)).max() < 5 * np.sqrt(2 / 2000)
+
+
+@pytest.mark.parametrize(("engine", "bound"), [("natural", 0.02), ("mgvi", 0.02), ("svi", 0.1)])
+def test_the_elbo_is_the_evidence_where_density_is_linear(gentle, engine, bound):
+    """log N(A; A₀, J Jᵀ + σ²), without the hyperparameters: the bound is tight where q has the posterior's form."""
+    posterior = gpdust.fit(gentle.model, engine=engine, progress=False)
+    assert abs(posterior.report.elbo - gentle.log_evidence) < bound + 4 * posterior.report.elbo_error

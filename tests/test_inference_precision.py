@@ -124,14 +124,29 @@ def test_chunks_of_rays_do_not_change_the_dense_precision(small_model, monkeypat
 
 
 @pytest.mark.parametrize("preconditioned", [False, True])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_the_log_determinant_is_that_of_the_dense_matrix_within_its_error(problem, preconditioned, seed):
-    precision = problem.matrix_free(problem.coarse(12) if preconditioned else None, seed)
-    found, spread = precision.log_determinant()
+def test_the_log_determinant_is_that_of_the_dense_matrix_within_its_error(problem, preconditioned):
+    preconditioner = problem.coarse(12) if preconditioned else None
+    found, spread = np.array([problem.matrix_free(preconditioner, seed).log_determinant() for seed in range(16)]).T
     expected = float(torch.linalg.slogdet(problem.dense)[1])
     assert expected > 10
-    assert abs(found - expected) < 4 * spread + 0.1
-    assert spread < (2.0 if preconditioned else 20.0)
+    assert 0.6 < spread.mean() / found.std(ddof=1) < 1.6
+    assert abs(found.mean() - expected) < 4 * found.std(ddof=1) / math.sqrt(16)
+
+
+def test_latents_that_no_star_sees_do_not_spoil_the_log_determinant(mock_stars, region):
+    """Sylvester: |I + BᵀGB| = |I + G BBᵀ|, a matrix of the cells, however many latents there are."""
+    model = spectral_model(mock_stars(200), region.grid((5, 4, 6)), spacing=8.0)
+    assert model.prior.latent_size > 200 * 120
+    cells, response = PriorOnCells(model, NOTHING), Response(model)
+    latent = torch.zeros(model.prior.latent_size, dtype=torch.float64)
+    metric = response.metric(cells.log_density(latent)[None])
+    rows = cells.adjoint(torch.eye(120, dtype=torch.float64))
+    exact = float(torch.linalg.slogdet(torch.eye(120) + torch.block_diag(*metric) @ rows @ rows.mT)[1])
+    # The coarse model has all cells, and so nearly no noise: what is left would be the error of the quadrature.
+    preconditioner = CoarsePreconditioner(CoarsePosterior(model, model, NOTHING), latent)
+    for some in (preconditioner, CoarsePreconditioner(CoarsePosterior(model, model.coarsened(60), NOTHING), latent)):
+        found, spread = MatrixFreePrecision(cells, response, metric, some).log_determinant()
+        assert abs(found - exact) < 0.2 + 3 * spread
 
 
 def test_with_the_model_itself_as_preconditioner_the_log_determinant_is_exact(problem):
@@ -164,7 +179,7 @@ def test_a_preconditioner_is_symmetric_and_positive_and_colours_noise_with_its_i
 def test_a_preconditioner_is_stale_where_the_density_has_moved(problem):
     preconditioner = problem.coarse(12)
     assert not preconditioner.is_stale(problem.latent)
-    assert preconditioner.is_stale(problem.latent + 2.0)
+    assert preconditioner.is_stale(problem.latent + normal(len(problem.latent)))
 
 
 def test_restriction_and_prolongation_are_adjoint(mock_stars, region):
@@ -179,7 +194,7 @@ def test_restriction_and_prolongation_are_adjoint(mock_stars, region):
 def test_the_preconditioner_saves_most_iterations_where_stars_are_precise(catalogue, region, small_prior, kind):
     rng = np.random.default_rng(0)
     d = rng.uniform(180, 300, 2000)
-    error = 10 ** rng.uniform(-3, 0, 2000)
+    error = 10 ** rng.uniform(-3 if kind == "spectral" else -4, 0, 2000)
     stars = catalogue(rng.uniform(50, 90, 2000), rng.uniform(-10, 10, 2000), d, 1.6e-3 * (d - 180), error)
     grid = region.grid((8, 8, 12))
     model = spectral_model(stars, grid, 20.0) if kind == "spectral" else gpdust.DustModel(stars, grid, small_prior(60))
@@ -192,16 +207,15 @@ def test_the_preconditioner_saves_most_iterations_where_stars_are_precise(catalo
     right = cells.adjoint(response.noise(metric, normal(1, 768)))
     plain.solve(right, 0.01)
     helped.solve(right, 0.01)
-    print(kind, plain.iterations, helped.iterations)
     assert plain.iterations[0] > 40
     assert helped.iterations[0] <= plain.iterations[0] / 2
 
 
 def test_draws_have_the_covariance_of_the_inverse(problem):
-    """Draws are linear in their noise: applied to the identity, they are a root of the covariance."""
+    """Draws are linear in their noise: applied to a rotation, they are a root of the covariance."""
     size = len(problem.dense)
-    latents = torch.eye(size + 24, dtype=torch.float64)[:, :size]
-    cells = torch.eye(size + 24, dtype=torch.float64)[:, size:]
+    rotation = torch.linalg.qr(normal(size + 24, size + 24))[0]
+    latents, cells = rotation[:, :size].contiguous(), rotation[:, size:].contiguous()
     covariance = torch.linalg.inv(problem.dense)
     precisions = [problem.matrix_free(problem.coarse(12))]
     if size < 100:
@@ -218,7 +232,7 @@ def test_an_error_of_a_draw_is_measured_by_what_the_stars_have_changed(problem):
     moved = problem.cells.adjoint(problem.response.noise(problem.metric, cells))
     scale = (torch.linalg.solve(problem.dense, moved.mT).mT * moved).sum(-1)
     difference = found - exact
-    assert float((((difference @ problem.dense) * difference).sum(-1) / scale).max()) < (2 * 0.03) ** 2
+    assert float((((difference @ problem.dense) * difference).sum(-1) / scale).max()) < (3 * 0.03) ** 2
 
 
 def test_conjugate_gradients_leave_a_solved_right_side_alone():

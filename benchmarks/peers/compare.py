@@ -31,6 +31,8 @@ COLUMNS = {  # key: (heading, format)
     "ratio": ("ratio", ".1f"),
     "warm_seconds": ("again", ".1f"),
     "warm_ratio": ("ratio", ".1f"),
+    "processor_seconds": ("cores·s", ".1f"),
+    "processor_ratio": ("ratio", ".1f"),
     "error_median": ("median", ".2%"),
     "error_p90": ("p90", ".2%"),
     "structure_error_median": ("clumps", ".2%"),
@@ -92,7 +94,15 @@ def gpdust_row(path: Path, problem: dict[str, np.ndarray], reference: np.ndarray
     density, record = read(path)
     first, *more = record.pop("seconds")
     warm = {"warm_seconds": more[-1]} if more else {}
-    return {"name": "gpdust mgvi", "seconds": first, **warm, **record, **score(density, problem, reference)}
+    processor = {"processor_seconds": record.pop("processor_seconds")[-1]}
+    return {
+        "name": "gpdust mgvi",
+        "seconds": first,
+        **warm,
+        **processor,
+        **record,
+        **score(density, problem, reference),
+    }
 
 
 def nifty_rows(
@@ -101,6 +111,7 @@ def nifty_rows(
     """One row for each iteration of NIFTy: a user might stop after any."""
     maps, record = read(path)
     cold, warm = record["seconds"][0], record["seconds"][1] if len(record["seconds"]) > 1 else None
+    processor = record["processor_seconds"][-1]
     return [
         {
             "name": f"{name}, {2 * pairs} samples",
@@ -108,6 +119,8 @@ def nifty_rows(
             "seconds": cold[number],
             "ratio": cold[number] / ours["seconds"],
             **({"warm_seconds": warm[number], "warm_ratio": warm[number] / ours["warm_seconds"]} if warm else {}),
+            "processor_seconds": processor[number],
+            "processor_ratio": processor[number] / ours["processor_seconds"],
             **record["iterations"][number],
             **score(density, problem, reference),
         }

@@ -234,18 +234,20 @@ def run(
     start: jft.Vector,
     arguments: argparse.Namespace,
     inspect: Callable[[jft.Samples, jft.OptimizeVIState], None],
-) -> list[float]:
-    """Fit from the start; seconds after each iteration, without what `inspect` takes."""
-    started, seconds = time.perf_counter(), []
+) -> tuple[list[float], list[float]]:
+    """Fit from the start; seconds, and those of all cores, after each iteration, without what `inspect` takes."""
+    started, used = time.perf_counter(), time.process_time()
+    seconds, processor = [], []
     samples = jft.Samples(pos=start, samples=None)
     state = optimize.init_state(random.PRNGKey(arguments.seed), **settings(arguments, jft.size(start)))
     for _ in arguments.pairs:
         samples, state = optimize.update(samples, state)
         jax.block_until_ready(samples)
         seconds.append(time.perf_counter() - started)
+        processor.append(time.process_time() - used)
         inspect(samples, state)
-        started = time.perf_counter() - seconds[-1]
-    return seconds
+        started, used = time.perf_counter() - seconds[-1], time.process_time() - processor[-1]
+    return seconds, processor
 
 
 class CompileClock:
@@ -319,14 +321,17 @@ def main() -> None:
         )
         print(f"iteration {len(maps)}: {newton.nit} Newton steps, {newton.nhev} products with the metric", flush=True)
 
-    seconds, compiled = [], []
+    seconds, processor, compiled = [], [], []
     for repeat in range(arguments.runs):
         before = clock.seconds
-        seconds.append(run(optimize, start, arguments, inspect if repeat == 0 else lambda samples, state: None))
+        times = run(optimize, start, arguments, inspect if repeat == 0 else lambda samples, state: None)
+        seconds.append(times[0])
+        processor.append(times[1])
         compiled.append(clock.seconds - before)
     record = {
         "setup_seconds": setup,
         "seconds": seconds,
+        "processor_seconds": processor,
         "compile_seconds": compiled,
         "latents": jft.size(start),
         "check": errors,

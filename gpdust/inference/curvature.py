@@ -72,9 +72,7 @@ class ThetaCurvature:
         along = min(max(float(step @ change), LEAST * scale), MOST * scale)
         # The part of the change that no bound touches, and along the step what is believed.
         believed = change + (along - float(step @ change)) / scale * expected
-        corrected = (
-            self.curvature - torch.outer(expected, expected) / scale + torch.outer(believed, believed) / along
-        )
+        corrected = self.curvature - torch.outer(expected, expected) / scale + torch.outer(believed, believed) / along
         return replace(self, curvature=corrected)
 
     def step(self, gradient: torch.Tensor, reach: float) -> tuple[torch.Tensor, float]:

@@ -16,6 +16,7 @@ MAX_ITERATIONS = 400
 BATCH_LATENTS = 4_000_000  # of all right sides that are solved at once
 PROBES = 8
 PROBE_TOLERANCE = 0.1
+PROBE_RESIDUAL = 10.0  # nats, at most: one relative to all latents grows with those that no star sees
 
 
 class MatrixFreePrecision(Precision):
@@ -108,7 +109,11 @@ class MatrixFreePrecision(Precision):
             if self.preconditioner:
                 coarse = torch.randn(batch, self.preconditioner.n_cells, dtype=torch.float64, generator=generator)
                 probes = self.preconditioner.coloured(probes, coarse)
-            solution = conjugate_gradient(self.product, probes, self._precondition, PROBE_TOLERANCE, MAX_ITERATIONS)
+            norm = (probes * self._precondition(probes)).sum(-1)
+            scale = norm.clamp_max(PROBE_RESIDUAL / PROBE_TOLERANCE**2)
+            solution = conjugate_gradient(
+                self.product, probes, self._precondition, PROBE_TOLERANCE, MAX_ITERATIONS, scale=scale
+            )
             forms += solution.log_form().tolist()
         forms = torch.tensor(forms)
         known = self.preconditioner.log_determinant if self.preconditioner else 0.0

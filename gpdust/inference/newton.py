@@ -40,6 +40,8 @@ COARSE_GAIN = 3.0  # nats: what hyperparameters on a coarser grid need not gain
 COARSE_ROUNDS = 12  # of learning there, at most
 LEARNING = 0.3  # of the tolerance of draws: hyperparameters feel what draws are not yet
 NEAR = 30.0  # nats: a predicted decrease at which draws begin to matter
+LEAST_MIXING = 0.2
+MOST_ROUNDS = 20  # of new draws
 LARGEST_DAMPING = 1e8
 PROMISE_KEPT = 0.1  # share of the predicted decrease below which a step is not taken
 
@@ -106,6 +108,7 @@ class Newton:
         self._objective: Objective | None = None
         self._coarse: CoarsePosterior | None = None
         self._last: CoarsePreconditioner | None = None
+        self._recent: Precision | None = None
         self.iterations: list[tuple[str, int]] = []
 
     # Life of a fit
@@ -168,14 +171,12 @@ class Newton:
         objective = self._at(state.theta)
         state = self._redraw(state, objective, LEARNING * self.options.sample_tolerance)
         state = self._newton(state, objective, self._precision, 3 * self.options.tolerance, at_most=3)
-        place = objective.place(state.mean, state.draws)
-        precision = self._precision(objective, place)
-        slopes = objective.slopes(place)
+        slopes = objective.slopes(objective.place(state.mean, state.draws))
         latents = torch.cat([state.mean + state.draws, state.mean - state.draws])
         gradient = state.theta + objective.cells.theta_gradient(latents, slopes / len(slopes))
         derivatives = objective.cells.theta_derivatives(state.mean)
         of_kernel = torch.tensor([not parameter.is_mean for parameter in self.model.prior.hyperparameters.learned()])
-        curvature = ThetaCurvature.of(precision, derivatives, of_kernel, self.options.solve_tolerance)
+        curvature = ThetaCurvature.of(self._recent, derivatives, of_kernel, self.options.solve_tolerance)
         if len(state.theta_step):
             curvature = curvature.with_secant(state.theta_step, gradient - state.theta_slope)
         step, predicted = curvature.step(gradient, self.options.theta_reach)
@@ -191,11 +192,13 @@ class Newton:
         before = state.mean
         state = self._redraw(state, objective, self.options.sample_tolerance)
         state = self._newton(state, objective, self._precision, self.options.tolerance)
-        place = objective.place(state.mean, state.draws)
         moved = state.mean - before
-        precision = self._precision(objective, place)
-        drift = 0.5 * float((moved * precision.product(moved[None])[0]).sum())
-        return replace(state, phase="done" if drift < 3 * self.options.tolerance else "settle", predicted=drift)
+        drift = 0.5 * float((moved * self._recent.product(moved[None])[0]).sum())
+        # Wide draws raise the metric, which narrows the next ones: where that swings, only half a change is taken.
+        mixing = state.mixing if drift < 0.5 * state.drift else 0.6 * state.mixing
+        state = replace(state, drift=drift, mixing=max(mixing, LEAST_MIXING), rounds=state.rounds + 1)
+        settled = drift < 3 * self.options.tolerance
+        return replace(state, phase="done" if settled or state.rounds == MOST_ROUNDS else "settle")
 
     # Parts
 
@@ -209,9 +212,12 @@ class Newton:
 
     def _precision(self, objective: Objective, place: Place) -> Precision:
         metric = objective.metric(place)
+        self._recent = None  # let go of the last one first: it may be large
         if self.dense:
-            return DensePrecision(objective.cells, self.response, metric)
-        return MatrixFreePrecision(objective.cells, self.response, metric, self._preconditioner(place))
+            self._recent = DensePrecision(objective.cells, self.response, metric)
+        else:
+            self._recent = MatrixFreePrecision(objective.cells, self.response, metric, self._preconditioner(place))
+        return self._recent
 
     def _preconditioner(self, place: Place) -> CoarsePreconditioner | None:
         """The preconditioner for a place: the last one, if it was built near by."""
@@ -227,6 +233,8 @@ class Newton:
         precision = self._precision(objective, objective.place(state.mean, state.draws))
         start = state.draws if len(state.draws) else None
         draws = self._draws(precision, state.seed, self.options.samples // 2, tolerance, start)
+        if start is not None and state.mixing < 1:
+            draws = start + state.mixing * (draws - start)
         return replace(state, draws=draws)
 
     def _draws(
@@ -318,10 +326,14 @@ class Newton:
         return spread, self._report(state, elbo, error)
 
     def _report(self, state: NewtonState, elbo: float, error: float) -> StoppingReport:
-        converged = len(state.trace) < self.options.max_steps
-        reason = (
-            f"the last step promised {state.predicted:.2g} nats and gave {state.actual:.2g}"
-            if converged
-            else f"it ran out of its {self.options.max_steps} steps; the last promised {state.predicted:.2g} nats"
-        )
+        if len(state.trace) >= self.options.max_steps:
+            converged, reason = False, f"it ran out of its {self.options.max_steps} steps"
+        elif state.rounds == MOST_ROUNDS and state.drift >= 3 * self.options.tolerance:
+            converged, reason = (
+                False,
+                f"new draws still moved the mean by {state.drift:.2g} nats after {MOST_ROUNDS} rounds",
+            )
+        else:
+            promised = f"the last step promised {state.predicted:.2g} nats and gave {state.actual:.2g}"
+            converged, reason = True, f"{promised}; new draws moved the mean by {state.drift:.2g} nats"
         return StoppingReport(converged, reason, len(state.trace), elbo, error)

@@ -61,6 +61,12 @@ class NewtonState(State):
         The last step of θ, and the gradient of −ELBO where it began; empty before the first.
     predicted, actual : float
         Decrease of the objective that the last step promised, and that it gave, nats.
+    drift : float
+        How far the mean has moved, nats, when the last new draws were made.
+    mixing : float
+        Share of a change of the draws that is taken.
+    rounds : int
+        Of new draws since the hyperparameters were found.
     """
 
     seed: int = 0
@@ -70,3 +76,6 @@ class NewtonState(State):
     theta_slope: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     predicted: float = float("inf")
     actual: float = float("inf")
+    drift: float = float("inf")
+    mixing: float = 1.0
+    rounds: int = 0

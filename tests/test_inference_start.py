@@ -1,0 +1,111 @@
+"""A fit that goes on from another one's posterior, of any engine and either prior, ends where it would have ended."""
+
+from __future__ import annotations
+
+import astropy.units as u
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+import gpdust
+from gpdust.inference.cells import PriorOnCells
+from gpdust.inference.start import start_from
+from gpdust.prior.box import PeriodicBox
+
+SMALL_BOX = PeriodicBox((-20.0, 100.0, -80.0), (300.0, 300.0, 240.0), (8, 8, 6))
+OTHER_BOX = PeriodicBox((-30.0, 90.0, -90.0), (360.0, 320.0, 280.0), (10, 10, 8))
+
+
+@pytest.fixture(scope="module")
+def models(small_model, mock_stars, small_grid):
+    def spectral(box: PeriodicBox) -> gpdust.DustModel:
+        prior = gpdust.SpectralGP("rbf", 60 * u.pc, 0.3, 1.6e-3 * u.mag / u.pc, learn=False)
+        return gpdust.DustModel(mock_stars(), small_grid, prior.with_box(box))
+
+    return {
+        "inducing": small_model(),
+        "more inducing": small_model(inducing=20),
+        "spectral": spectral(SMALL_BOX),
+        "other box": spectral(OTHER_BOX),
+    }
+
+
+def fit(model: gpdust.DustModel, engine: str, start: gpdust.Posterior | None = None) -> gpdust.Posterior:
+    options = {} if engine == "svi" else {"tolerance": 1e-4, "solve_tolerance": 1e-3, "sample_tolerance": 1e-3}
+    return gpdust.fit(model, engine=engine, progress=False, start=start, **options)
+
+
+@pytest.fixture(scope="module")
+def posteriors(models) -> dict[tuple[str, str], gpdust.Posterior]:
+    known = {}
+
+    def of(name: str, engine: str) -> gpdust.Posterior:
+        if (name, engine) not in known:
+            known[name, engine] = fit(models[name], engine)
+        return known[name, engine]
+
+    return of
+
+
+def field(posterior: gpdust.Posterior) -> np.ndarray:
+    points = torch.from_numpy(posterior.grid.cell_points()).reshape(-1, 3)
+    return posterior.prior.fields(posterior.mean[None], posterior.theta).read(points)[0][0].detach().numpy()
+
+
+PAIRS = [
+    (("inducing", "svi"), ("inducing", "natural")),
+    (("inducing", "natural"), ("inducing", "svi")),
+    (("inducing", "natural"), ("inducing", "mgvi")),
+    (("inducing", "mgvi"), ("inducing", "mgvi")),
+    (("inducing", "natural"), ("more inducing", "natural")),
+    (("more inducing", "svi"), ("inducing", "svi")),
+    (("inducing", "natural"), ("spectral", "mgvi")),
+    (("inducing", "svi"), ("spectral", "mgvi")),
+    (("spectral", "mgvi"), ("inducing", "natural")),
+    (("spectral", "mgvi"), ("inducing", "svi")),
+    (("spectral", "mgvi"), ("other box", "mgvi")),
+    (("spectral", "mgvi"), ("spectral", "mgvi")),
+]
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS, ids=str)
+def test_a_start_changes_the_way_and_not_the_end(models, posteriors, source, target):
+    expected = posteriors(*target)
+    found = fit(models[target[0]], target[1], posteriors(*source))
+    density, _ = expected.sample(count=20)
+    deviation = np.log10(density.value).std(axis=0).ravel()
+    assert float((np.abs(field(found) - field(expected)) / deviation).max()) < (0.15 if target[1] == "svi" else 0.05)
+    assert found.report.elbo == pytest.approx(expected.report.elbo, abs=0.3 + 4 * expected.report.elbo_error)
+
+
+def test_a_start_from_the_same_latents_is_their_mean(models, posteriors):
+    posterior = posteriors("inducing", "natural")
+    mean, theta = start_from(posterior, models["inducing"])
+    assert torch.equal(mean, posterior.mean) and len(theta) == 0
+
+
+def test_a_start_under_another_prior_follows_the_field(models, posteriors):
+    posterior = posteriors("inducing", "natural")
+    mean, theta = start_from(posterior, models["spectral"])
+    assert len(mean) == SMALL_BOX.latent_size
+    followed = PriorOnCells(models["spectral"], theta).apply(mean) + posterior.hyperparameters["mean_log_density"]
+    assert float((followed - torch.from_numpy(field(posterior))).abs().mean()) < 0.05
+
+
+def test_a_good_start_saves_steps(models, posteriors):
+    posterior = posteriors("inducing", "mgvi")
+    again = fit(models["inducing"], "mgvi", posterior)
+    assert again.report.steps < posterior.report.steps
+
+
+def test_hyperparameters_of_the_same_name_carry_over(small_model, mock_stars, small_grid, learned_posterior):
+    prior = gpdust.SpectralGP("rbf", 60 * u.pc, learn=["length_scale_x", "amplitude"])
+    model = gpdust.DustModel(mock_stars(), small_grid, prior.with_box(SMALL_BOX))
+    _, theta = start_from(learned_posterior, model)
+    report = model.prior.hyperparameters.report(theta)
+    for name in ("length_scale_x", "amplitude"):
+        assert_allclose(report[name], learned_posterior.hyperparameters[name], rtol=1e-9)
+    assert report["length_scale_y"] == 60
+    _, theta = start_from(learned_posterior, small_model(learn=True))
+    assert_allclose(theta, learned_posterior.theta, atol=1e-9)
