@@ -148,7 +148,7 @@ def main() -> None:
         mean_density=MEAN_DENSITY * u.mag / u.pc,
     )
     model = gpdust.DustModel(stars, grid, prior)
-    posterior = gpdust.fit(model, seed=seed, progress=False)
+    posterior = gpdust.fit(model, engine="svi", seed=seed, progress=False)
     took = time.perf_counter() - started
     limit = arguments.seconds or took
     pace = float(np.median(np.diff(posterior.trace.seconds)))

@@ -26,9 +26,7 @@ START = {"length_scale": (300, 300, 100) * u.pc, "amplitude": 0.5, "mean_density
 
 def fit_map(stars, scatter, cells, seed, **prior):
     """Fit the density, with a scatter in quadrature to the errors of the catalogue."""
-    model = gpdust.DustModel(
-        stars, REGION.grid(cells), gpdust.SpectralGP("matern32", **prior), extra_scatter=scatter
-    )
+    model = gpdust.DustModel(stars, REGION.grid(cells), gpdust.SpectralGP("matern32", **prior), extra_scatter=scatter)
     return gpdust.fit(model, seed=seed)
 
 

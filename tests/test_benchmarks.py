@@ -48,12 +48,10 @@ def test_benchmark(tmp_path, name, arguments, expected):
     assert json.loads((tmp_path / "out.json").read_text())["machine"] == done.stdout.splitlines()[0]
 
 
-def test_suite_keeps_what_it_does_not_make_again(tmp_path):
-    sys.path.insert(0, str(BENCHMARKS))
-    try:
-        import suite
-    finally:
-        sys.path.remove(str(BENCHMARKS))
+def test_suite_keeps_what_it_does_not_make_again(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import suite
+
     path = tmp_path / "suite.json"
     assert suite.kept(path, []) == []
     runs = [
@@ -63,3 +61,17 @@ def test_suite_keeps_what_it_does_not_make_again(tmp_path):
     ]
     path.write_text(json.dumps({"runs": runs}))
     assert suite.kept(path, [("clumps", 0, "svi", "spectral", False)]) == runs[1:4]
+
+
+def test_a_case_that_fails_is_reported(tmp_path, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import suite
+
+    monkeypatch.setattr(
+        sys, "argv", ["suite.py", "--cases", "range", "--seeds", "4", "--json", str(tmp_path / "s.json")]
+    )
+    monkeypatch.setattr(suite, "in_own_process", lambda *_: 1 / 0)
+    suite.main()
+    assert "seed 4: FAILED, ZeroDivisionError" in capsys.readouterr().out
+    assert "could not be fitted: densities over 4 dex, seed 4" in (tmp_path / "s.md").read_text()
+    assert json.loads((tmp_path / "s.json").read_text())["runs"][0]["failed"].startswith("ZeroDivisionError")

@@ -77,7 +77,7 @@ def differences(model: gpdust.DustModel, engine: str, chain: tuple[np.ndarray, n
 
 @pytest.fixture(scope="module")
 def long_chain(lognormal):
-    return nuts(lognormal, 500, 6000)
+    return nuts(lognormal, 300, 2000)
 
 
 @pytest.mark.slow

@@ -89,7 +89,10 @@ def test_too_few_steps_to_give_the_stars_their_weight_are_refused(small_model):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"engine": "newton"}, "newton.*auto, natural, mgvi, svi"), ({"engine": "svi", "learning_rat": 1}, "learning_rat.*learning_rate")],
+    [
+        ({"engine": "newton"}, "newton.*auto, natural, mgvi, svi"),
+        ({"engine": "svi", "learning_rat": 1}, "learning_rat.*learning_rate"),
+    ],
 )
 def test_an_unknown_engine_or_option_is_an_error_that_names_the_known(small_model, options, message):
     with pytest.raises(InferenceError, match=message):

@@ -36,7 +36,7 @@ def problem(catalogue, small_grid, small_prior) -> LinearProblem:
 
 @pytest.fixture(scope="module")
 def gentle(catalogue, small_grid, small_prior) -> LinearProblem:
-    """Linear to 1e-3 only, but with a likelihood that keeps its digits: at (A / σ)² = 1e14 it has none after the point."""
+    """Linear to 1e-3 only, but (A / σ)² is not 1e14, where a likelihood has no digit left after the point."""
     return linear_problem(catalogue, small_grid, small_prior, 1e-3)
 
 

@@ -151,8 +151,12 @@ SPECTRUM = [f"spectrum_{knot}" for knot in range(1, SPECTRUM_KNOTS + 1)]
         ),
         (
             ["spectrum", "rbf"],
-            ["length_scale_1", *[f"spectrum_1_{knot}" for knot in range(1, SPECTRUM_KNOTS + 1)], "amplitude_1"]
-            + ["length_scale_2_x", "length_scale_2_y", "length_scale_2_z", "amplitude_2", "mean_log_density"],
+            [
+                "length_scale_1",
+                *[f"spectrum_1_{knot}" for knot in range(1, SPECTRUM_KNOTS + 1)],
+                *["amplitude_1", "length_scale_2_x", "length_scale_2_y", "length_scale_2_z", "amplitude_2"],
+                "mean_log_density",
+            ],
         ),
     ],
     ids=str,

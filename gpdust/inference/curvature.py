@@ -8,6 +8,7 @@ import torch
 
 from gpdust.inference.precision import Precision
 
+SOLVE_ERROR = 1.0  # nats, beside a prior's curvature of one
 LEAST, MOST = 0.1, 3.0  # of the expected curvature: bounds within which a secant is believed
 
 
@@ -46,12 +47,12 @@ class ThetaCurvature:
         of_kernel : Tensor of bool, shape (P,)
             Which entries of θ belong to the kernel.
         tolerance : float
-            Of the solves.
+            Of the solves. C is what two large numbers leave, and their error adds to it: loose solves make for short,
+            safe steps, and only tight ones for honest errors of θ.
         """
         weighted = precision.response.product(precision.metric, derivatives)
         cross = precision.cells.adjoint(weighted)
-        response = precision.solve(cross, tolerance)
-        # Right to second order in the error of the solves.
+        response = precision.solve(cross, tolerance, floor=SOLVE_ERROR)
         schur = derivatives @ weighted.mT - 2 * cross @ response.mT + response @ precision.product(response).mT
         twice = of_kernel.to(schur.dtype)
         fisher = schur + torch.outer(twice, twice) * schur

@@ -174,17 +174,20 @@ class Newton:
         slopes = objective.slopes(objective.place(state.mean, state.draws))
         latents = torch.cat([state.mean + state.draws, state.mean - state.draws])
         gradient = state.theta + objective.cells.theta_gradient(latents, slopes / len(slopes))
-        derivatives = objective.cells.theta_derivatives(state.mean)
-        of_kernel = torch.tensor([not parameter.is_mean for parameter in self.model.prior.hyperparameters.learned()])
-        curvature = ThetaCurvature.of(self._recent, derivatives, of_kernel, self.options.solve_tolerance)
+        curvature = self._curvature(objective, state, self.options.solve_tolerance)
         if len(state.theta_step):
             curvature = curvature.with_secant(state.theta_step, gradient - state.theta_slope)
         step, predicted = curvature.step(gradient, self.options.theta_reach)
-        state = replace(state, theta_covariance=curvature.covariance, predicted=predicted)
+        state = replace(state, predicted=predicted)
         if predicted < self.options.theta_tolerance:
             return replace(state, phase="settle")
         mean = state.mean + curvature.carry(step)
         return replace(state, theta=state.theta + step, mean=mean, theta_step=step, theta_slope=gradient)
+
+    def _curvature(self, objective: Objective, state: NewtonState, tolerance: float) -> ThetaCurvature:
+        of_kernel = torch.tensor([not parameter.is_mean for parameter in self.model.prior.hyperparameters.learned()])
+        derivatives = objective.cells.theta_derivatives(state.mean)
+        return ThetaCurvature.of(self._recent, derivatives, of_kernel, tolerance)
 
     def _settle(self, state: NewtonState) -> NewtonState:
         """New draws and the mean that belongs to them, until neither moves."""
@@ -197,8 +200,11 @@ class Newton:
         # Wide draws raise the metric, which narrows the next ones: where that swings, only half a change is taken.
         mixing = state.mixing if drift < 0.5 * state.drift else 0.6 * state.mixing
         state = replace(state, drift=drift, mixing=max(mixing, LEAST_MIXING), rounds=state.rounds + 1)
-        settled = drift < 3 * self.options.tolerance
-        return replace(state, phase="done" if settled or state.rounds == MOST_ROUNDS else "settle")
+        if drift >= 3 * self.options.tolerance and state.rounds < MOST_ROUNDS:
+            return state
+        if len(state.theta):
+            state = replace(state, theta_covariance=self._curvature(objective, state, tolerance=0.0).covariance)
+        return replace(state, phase="done")
 
     # Parts
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import torch
 
+from gpdust.errors import InferenceError
 from gpdust.inference.cells import PriorOnCells
 from gpdust.inference.response import Response
 from gpdust.model import DustModel
@@ -88,13 +89,13 @@ class CoarsePreconditioner:
         n = self.metric.shape[-1]
         scale = self.metric.diagonal(dim1=-2, dim2=-1).clamp_min(1e-200).sqrt()
         unit = self.metric / (scale[:, :, None] * scale[:, None, :])
-        unit.diagonal(dim1=-2, dim2=-1).fill_(1 + 1e-9)
-        self._factor = scale[:, :, None] * torch.linalg.cholesky(unit)
+        unit.diagonal(dim1=-2, dim2=-1).fill_(1.0)
+        self._factor = scale[:, :, None] * _cholesky(unit)
         blocks = coarse.covariance.unflatten(0, (-1, n)).unflatten(-1, (-1, n))  # ray, cell, ray, cell
         inner = torch.einsum("rji,rjsk->risk", self._factor, blocks)
         inner = torch.einsum("risk,skl->risl", inner, self._factor).flatten(2, 3).flatten(0, 1)
         inner.diagonal().add_(1.0)
-        cholesky = torch.linalg.cholesky(0.5 * (inner + inner.mT))
+        cholesky = _cholesky(0.5 * (inner + inner.mT))
         self.log_determinant = 2 * float(cholesky.diagonal().log().sum())
         self._inverse = torch.cholesky_inverse(cholesky)
 
@@ -120,3 +121,24 @@ class CoarsePreconditioner:
     def n_cells(self) -> int:
         """Cells of the coarse model."""
         return len(self._inverse)
+
+
+def _cholesky(matrix: torch.Tensor) -> torch.Tensor:
+    """Cholesky factor of matrices that only rounding makes indefinite: a preconditioner may be off by so much.
+
+    Raises
+    ------
+    InferenceError
+        If there is no factor even so: a density has overflowed.
+    """
+    size = matrix.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None]
+    for jitter in (1e-12, 1e-9, 1e-6, 1e-3):
+        shifted = matrix.clone()
+        shifted.diagonal(dim1=-2, dim2=-1).add_(jitter * size)
+        factor, failed = torch.linalg.cholesky_ex(shifted)
+        if not failed.any():
+            return factor
+    raise InferenceError(
+        "the information of the stars can't be inverted on the coarse grid: a density has overflowed. Check the prior's "
+        "mean density and amplitude, and the errors of the brightest stars"
+    )

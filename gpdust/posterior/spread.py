@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,13 +46,15 @@ class DrawnSpread:
         """Offsets from the mean, shape (count, M).
 
         Up to twice the number of pairs these are the draws themselves, whatever the seed. If more are asked for, all
-        are random combinations of them: Gaussian, with the covariance that the draws have among themselves.
+        are random combinations of them, with the covariance that the draws have among themselves, widened draw by draw
+        as Student's t is for a spread known from few draws: percentiles then hold as much as they say.
         """
         pairs = len(self.draws)
         if count <= 2 * pairs:
             return torch.stack([self.draws, -self.draws], dim=1).flatten(0, 1)[:count]
-        noise = np.random.default_rng([seed, 0]).standard_normal((count, pairs))
-        return torch.from_numpy(noise / math.sqrt(pairs)) @ self.draws
+        generator = np.random.default_rng([seed, 0])
+        noise = generator.standard_normal((count, pairs)) / np.sqrt(generator.chisquare(pairs, (count, 1)))
+        return torch.from_numpy(noise) @ self.draws
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """What to store."""
