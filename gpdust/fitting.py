@@ -53,6 +53,8 @@ def choose_engine(prior: InducingGP | SpectralGP) -> tuple[str, str]:
     """The engine that "auto" takes for a prior, and why."""
     if isinstance(prior, SpectralGP):
         return "mgvi", "a spectral prior has no matrix"
+    if prior.learn_inducing:
+        return "svi", "it alone learns where inducing points are"
     if prior.latent_size <= MOST_DENSE:
         return "natural", f"{prior.latent_size} inducing points are few enough for a dense precision"
     return "mgvi", f"{prior.latent_size} inducing points are too many for a dense precision"
@@ -113,6 +115,8 @@ def fit(
     chosen = _ENGINES[engine]
     if chosen.needs_inducing and not isinstance(model.prior, InducingGP):
         raise InferenceError(f"engine {engine!r} needs an InducingGP; a {type(model.prior).__name__} is fitted by mgvi")
+    if engine != "svi" and isinstance(model.prior, InducingGP) and model.prior.learn_inducing:
+        raise InferenceError(f"engine {engine!r} can't learn where inducing points are (learn_inducing); svi can")
     runner = chosen.make(model, _options(chosen.options, engine, options))
     checkpoint = Path(checkpoint) if checkpoint else None
     place = start_from(start, model) if start is not None else None

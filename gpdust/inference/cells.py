@@ -9,6 +9,7 @@ import torch
 from gpdust.model import LN10, DustModel
 from gpdust.prior import LinearMap
 
+GRAPH_NUMBERS = 4_000_000  # of all draws that a gradient is taken of at once
 STEP = 1e-4  # of a standardised hyperparameter; a difference this fine is exact enough for a metric
 
 
@@ -68,8 +69,9 @@ class PriorOnCells:
             linear_map = self.model.prior.at(self.model.points(rays), theta)
             some = cotangents[:, rays.start * n : rays.stop * n]
             total = (some.sum(0) * self._offset(linear_map)).sum()
-            for latent, cotangent in zip(latents, some, strict=True):  # one by one: a graph of all would be large
-                total = total + (linear_map.apply(latent) * cotangent).sum()
+            rows = max(1, GRAPH_NUMBERS // max(latents.shape[-1], some.shape[-1]))  # a graph of all would be large
+            for few, their in zip(latents.split(rows), some.split(rows), strict=True):
+                total = total + (linear_map.apply(few) * their).sum()
             gradient += torch.autograd.grad(total, theta)[0]
         return gradient
 

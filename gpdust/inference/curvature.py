@@ -69,12 +69,14 @@ class ThetaCurvature:
         if not len(step):
             return self
         expected = self.curvature @ step
-        scale = float(step @ expected)
-        along = min(max(float(step @ change), LEAST * scale), MOST * scale)
-        # The part of the change that no bound touches, and along the step what is believed.
-        believed = change + (along - float(step @ change)) / scale * expected
-        corrected = self.curvature - torch.outer(expected, expected) / scale + torch.outer(believed, believed) / along
-        return replace(self, curvature=corrected)
+        scale, along = float(step @ expected), float(step @ change)
+        if not LEAST * scale <= along <= MOST * scale:
+            bound = LEAST * scale if along < LEAST * scale else MOST * scale
+            share = (scale - bound) / (scale - along)
+            change = share * change + (1 - share) * expected
+            along = bound
+        curvature = self.curvature - torch.outer(expected, expected) / scale + torch.outer(change, change) / along
+        return replace(self, curvature=curvature)
 
     def step(self, gradient: torch.Tensor, reach: float) -> tuple[torch.Tensor, float]:
         """The step of θ, no entry longer than `reach`, and the gain of ELBO that a full step promises, nats."""

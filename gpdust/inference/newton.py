@@ -42,6 +42,8 @@ LEARNING = 0.3  # of the tolerance of draws: hyperparameters feel what draws are
 NEAR = 30.0  # nats: a predicted decrease at which draws begin to matter
 LEAST_MIXING = 0.2
 MOST_ROUNDS = 20  # of new draws
+DENSE_SAMPLES = 200  # while natural learns: there they cost little, and few draws mislead hyperparameters
+SHORTEST_STEP = 1e-3  # of a standardised hyperparameter
 LARGEST_DAMPING = 1e8
 PROMISE_KEPT = 0.1  # share of the predicted decrease below which a step is not taken
 
@@ -169,20 +171,34 @@ class Newton:
     def _learn(self, state: NewtonState) -> NewtonState:
         """New draws, the mean that belongs to them, and one step of the hyperparameters, which carries v along."""
         objective = self._at(state.theta)
-        state = self._redraw(state, objective, LEARNING * self.options.sample_tolerance)
+        samples = max(self.options.samples, DENSE_SAMPLES) if self.dense else self.options.samples
+        state = self._redraw(state, objective, LEARNING * self.options.sample_tolerance, samples)
         state = self._newton(state, objective, self._precision, 3 * self.options.tolerance, at_most=3)
         slopes = objective.slopes(objective.place(state.mean, state.draws))
         latents = torch.cat([state.mean + state.draws, state.mean - state.draws])
         gradient = state.theta + objective.cells.theta_gradient(latents, slopes / len(slopes))
         curvature = self._curvature(objective, state, self.options.solve_tolerance)
         if len(state.theta_step):
+            lost = 0.5 * float((gradient + state.theta_slope) @ state.theta_step)
+            if not lost <= max(self.options.theta_tolerance, 0.0):  # nor if it is not a number
+                return self._step_back(state)
             curvature = curvature.with_secant(state.theta_step, gradient - state.theta_slope)
         step, predicted = curvature.step(gradient, self.options.theta_reach)
         state = replace(state, predicted=predicted)
         if predicted < self.options.theta_tolerance:
             return replace(state, phase="settle")
-        mean = state.mean + curvature.carry(step)
-        return replace(state, theta=state.theta + step, mean=mean, theta_step=step, theta_slope=gradient)
+        carried = curvature.carry(step)
+        state = replace(state, theta_step=step, theta_slope=gradient, mean_before=state.mean, mean_step=carried)
+        return replace(state, theta=state.theta + step, mean=state.mean + carried)
+
+    def _step_back(self, state: NewtonState) -> NewtonState:
+        """A third of the last step of θ, which by its slopes at both ends has lost."""
+        step, carried = state.theta_step / 3, state.mean_step / 3
+        theta = state.theta - state.theta_step
+        if float(step.abs().max()) < SHORTEST_STEP:
+            return replace(state, theta=theta, mean=state.mean_before, phase="settle")
+        state = replace(state, theta_step=step, mean_step=carried)
+        return replace(state, theta=theta + step, mean=state.mean_before + carried)
 
     def _curvature(self, objective: Objective, state: NewtonState, tolerance: float) -> ThetaCurvature:
         of_kernel = torch.tensor([not parameter.is_mean for parameter in self.model.prior.hyperparameters.learned()])
@@ -234,11 +250,14 @@ class Newton:
             self._last = CoarsePreconditioner(self._coarse, place.mean)
         return self._last
 
-    def _redraw(self, state: NewtonState, objective: Objective, tolerance: float) -> NewtonState:
+    def _redraw(
+        self, state: NewtonState, objective: Objective, tolerance: float, samples: int | None = None
+    ) -> NewtonState:
         """Draws of q around the mean, from the same standard normals every time."""
         precision = self._precision(objective, objective.place(state.mean, state.draws))
-        start = state.draws if len(state.draws) else None
-        draws = self._draws(precision, state.seed, self.options.samples // 2, tolerance, start)
+        pairs = (samples or self.options.samples) // 2
+        start = state.draws if len(state.draws) == pairs else None
+        draws = self._draws(precision, state.seed, pairs, tolerance, start)
         if start is not None and state.mixing < 1:
             draws = start + state.mixing * (draws - start)
         return replace(state, draws=draws)

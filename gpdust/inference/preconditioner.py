@@ -139,6 +139,6 @@ def _cholesky(matrix: torch.Tensor) -> torch.Tensor:
         if not failed.any():
             return factor
     raise InferenceError(
-        "the information of the stars can't be inverted on the coarse grid: a density has overflowed. Check the prior's "
-        "mean density and amplitude, and the errors of the brightest stars"
+        "the information of the stars can't be inverted on the coarse grid: a density has overflowed. Check the "
+        "prior's mean density and amplitude, and the errors of the brightest stars"
     )

@@ -59,6 +59,8 @@ class NewtonState(State):
         Of Levenberg and Marquardt.
     theta_step, theta_slope : Tensor, shape (P,)
         The last step of θ, and the gradient of −ELBO where it began; empty before the first.
+    mean_before, mean_step : Tensor, shape (M,)
+        Where the mean was then, and how the step carried it along.
     predicted, actual : float
         Decrease of the objective that the last step promised, and that it gave, nats.
     drift : float
@@ -74,6 +76,8 @@ class NewtonState(State):
     damping: float = 0.0
     theta_step: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     theta_slope: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+    mean_before: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+    mean_step: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     predicted: float = float("inf")
     actual: float = float("inf")
     drift: float = float("inf")
