@@ -150,9 +150,15 @@ class Newton:
         """From the prior to near the most probable density, with a fit of a coarser grid as the place to start from."""
         cells = math.prod(self.response.shape)
         coarser = cells // COARSER if cells > 2 * COARSER * COARSE_CELLS else COARSE_CELLS
+        start = state
         if self.options.coarse_start and cells > 2 * coarser and not state.mean.any():
-            state = self._from_coarser(state, coarser)
-        state = self._newton(state, self._at(state.theta), self._precision, NEAR)
+            start = self._from_coarser(state, coarser)
+        try:
+            state = self._newton(start, self._at(start.theta), self._precision, NEAR)
+        except InferenceError:  # where the coarse grid led to, the fine one has no density
+            if start is state:
+                raise
+            state = self._newton(state, self._at(state.theta), self._precision, NEAR)
         return replace(state, phase="learn" if self.model.prior.theta_size else "settle")
 
     def _from_coarser(self, state: NewtonState, cells: int) -> NewtonState:
@@ -170,7 +176,14 @@ class Newton:
 
     def _learn(self, state: NewtonState) -> NewtonState:
         """New draws, the mean that belongs to them, and one step of the hyperparameters, which carries v along."""
-        objective = self._at(state.theta)
+        try:
+            return self._learn_at(self._at(state.theta), state)
+        except InferenceError:  # a step of θ to where no density can be had
+            if not len(state.theta_step):
+                raise
+            return self._step_back(state)
+
+    def _learn_at(self, objective: Objective, state: NewtonState) -> NewtonState:
         samples = max(self.options.samples, DENSE_SAMPLES) if self.dense else self.options.samples
         state = self._redraw(state, objective, LEARNING * self.options.sample_tolerance, samples)
         state = self._newton(state, objective, self._precision, 3 * self.options.tolerance, at_most=3)
@@ -209,8 +222,13 @@ class Newton:
         """New draws and the mean that belongs to them, until neither moves."""
         objective = self._at(state.theta)
         before = state.mean
-        state = self._redraw(state, objective, self.options.sample_tolerance)
-        state = self._newton(state, objective, self._precision, self.options.tolerance)
+        try:
+            drawn = self._redraw(state, objective, self.options.sample_tolerance)
+            state = self._newton(drawn, objective, self._precision, self.options.tolerance)
+        except InferenceError:  # draws so wide that a density overflows: take less of their change
+            if not len(state.draws) or state.mixing <= LEAST_MIXING:
+                raise
+            return replace(state, mixing=0.5 * state.mixing, rounds=state.rounds + 1)
         moved = state.mean - before
         drift = 0.5 * float((moved * self._recent.product(moved[None])[0]).sum())
         # Wide draws raise the metric, which narrows the next ones: where that swings, only half a change is taken.

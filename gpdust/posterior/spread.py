@@ -52,8 +52,8 @@ class DrawnSpread:
         pairs = len(self.draws)
         if count <= 2 * pairs:
             return torch.stack([self.draws, -self.draws], dim=1).flatten(0, 1)[:count]
-        generator = np.random.default_rng([seed, 0])
-        noise = generator.standard_normal((count, pairs)) / np.sqrt(generator.chisquare(pairs, (count, 1)))
+        noise = np.random.default_rng([seed, 0]).standard_normal((count, pairs))
+        noise /= np.sqrt(np.random.default_rng([seed, 1]).chisquare(pairs, (count, 1)))
         return torch.from_numpy(noise) @ self.draws
 
     def tensors(self) -> dict[str, torch.Tensor]:
