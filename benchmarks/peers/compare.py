@@ -238,6 +238,7 @@ def report(
             f"{name} {memory:.1f} GiB"
             for name, memory in {"gpdust": ours["memory"], **{n: r["memory"] for n, r in records.items()}}.items()
         ),
+        f"the last step of gpdust ended after {ours['without_elbo'][0]:.1f} s, the rest is its estimate of the ELBO",
         *verdicts,
         sep="\n",
     )

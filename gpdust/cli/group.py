@@ -48,7 +48,7 @@ def main() -> None:
     """Map interstellar dust in 3D, with error bars, from a catalogue of stars.
 
     \b
-    Try it on simulated clumps, with a known truth (about two minutes):
+    Try it on simulated clumps, with a known truth (about a minute):
         gpdust demo
     Fit a catalogue of your own:
         gpdust init stars.fits --out orion.toml     # proposes a configuration
