@@ -44,6 +44,7 @@ LEAST_MIXING = 0.2
 MOST_ROUNDS = 20  # of new draws
 DENSE_SAMPLES = 200  # while natural learns: there they cost little, and few draws mislead hyperparameters
 SHORTEST_STEP = 1e-3  # of a standardised hyperparameter
+STUCK = 1e3  # a damping with which steps are so short that they promise nothing
 LARGEST_DAMPING = 1e8
 PROMISE_KEPT = 0.1  # share of the predicted decrease below which a step is not taken
 
@@ -371,6 +372,8 @@ class Newton:
     def _report(self, state: NewtonState, elbo: float, error: float) -> StoppingReport:
         if len(state.trace) >= self.options.max_steps:
             converged, reason = False, f"it ran out of its {self.options.max_steps} steps"
+        elif state.predicted > 3 * self.options.tolerance or state.damping > STUCK:
+            converged, reason = False, f"no step gave what it promised; the last promised {state.predicted:.2g} nats"
         elif state.rounds == MOST_ROUNDS and state.drift >= 3 * self.options.tolerance:
             converged, reason = (
                 False,
