@@ -54,6 +54,7 @@ def conjugate_gradient(
     start: torch.Tensor | None = None,
     floor: float = 0.0,
     scale: torch.Tensor | None = None,
+    watch: Callable[[Solution], bool] | None = None,
 ) -> Solution:
     """Solve A x = b for a symmetric positive definite A.
 
@@ -72,6 +73,8 @@ def conjugate_gradient(
         A residual rᵀP⁻¹r that is never worth another iteration.
     scale : Tensor, shape (batch,), optional
         What the residual is compared with.
+    watch : callable, optional
+        Is shown what there is after every iteration, and says whether it is enough.
 
     Returns
     -------
@@ -105,4 +108,6 @@ def conjugate_gradient(
         ratios.append(beta)
         # A right side that stands still is marked, so that its Lanczos matrix ends before.
         steps.append(torch.where(active, alpha, torch.nan))
+        if watch is not None and watch(Solution(x, len(steps), norm, steps, ratios)):
+            break
     return Solution(x, len(steps), norm, steps, ratios)

@@ -7,7 +7,7 @@ import math
 import torch
 
 from gpdust.inference.cells import PriorOnCells
-from gpdust.inference.conjugate_gradient import Operator, conjugate_gradient
+from gpdust.inference.conjugate_gradient import Operator, Solution, conjugate_gradient
 from gpdust.inference.precision import Precision
 from gpdust.inference.preconditioner import CoarsePreconditioner
 from gpdust.inference.response import Response
@@ -15,8 +15,9 @@ from gpdust.inference.response import Response
 MAX_ITERATIONS = 400
 BATCH_LATENTS = 4_000_000  # of all right sides that are solved at once
 PROBES = 8
-PROBE_TOLERANCE = 0.1
-PROBE_RESIDUAL = 60.0  # nats, at most: one relative to all latents grows with those that no star sees
+PROBE_TOLERANCE = 1e-4
+PROBE_LOOK = 10  # iterations between looks at a determinant
+LEAST_RATIO, MOST_RATIO = 0.6, 0.9  # from look to look, of what a determinant comes down by: it slows
 
 
 class MatrixFreePrecision(Precision):
@@ -24,7 +25,7 @@ class MatrixFreePrecision(Precision):
 
     Parameters
     ----------
-    cells, response, metric
+    cells, response, metric, scale
         See `Precision`.
     preconditioner : CoarsePreconditioner or None
     seed : int
@@ -43,8 +44,9 @@ class MatrixFreePrecision(Precision):
         metric: torch.Tensor,
         preconditioner: CoarsePreconditioner | None,
         seed: int = 0,
+        scale: torch.Tensor | None = None,
     ) -> None:
-        super().__init__(cells, response, metric)
+        super().__init__(cells, response, metric, scale)
         self.preconditioner, self.seed = preconditioner, seed
         self.iterations: list[int] = []
 
@@ -99,22 +101,53 @@ class MatrixFreePrecision(Precision):
         return torch.cat(answers)
 
     def log_determinant(self) -> tuple[float, float]:
-        """Ln |Λ| = ln |P| + tr ln P^{-1/2} Λ P^{-1/2}, the trace by Lanczos quadrature over random probes."""
+        """Ln |Λ| = ln |P| + tr ln P^{-1/2} Λ P^{-1/2}, the trace by Lanczos quadrature over random probes.
+
+        What the quadrature has not come down to yet is taken off, and counts as an error.
+        """
         generator = torch.Generator().manual_seed(self.seed)
         size = self.cells.model.prior.latent_size
-        forms = []
+        forms, left = [], 0.0
         while len(forms) < PROBES:
             batch = min(self._batch, PROBES - len(forms))
             probes = torch.randn(batch, size, dtype=torch.float64, generator=generator)
             if self.preconditioner:
                 coarse = torch.randn(batch, self.preconditioner.n_cells, dtype=torch.float64, generator=generator)
                 probes = self.preconditioner.coloured(probes, coarse)
-            norm = (probes * self._precondition(probes)).sum(-1)
-            scale = norm.clamp_max(PROBE_RESIDUAL / PROBE_TOLERANCE**2)
+            quadrature = Quadrature()
             solution = conjugate_gradient(
-                self.product, probes, self._precondition, PROBE_TOLERANCE, MAX_ITERATIONS, scale=scale
+                self.product, probes, self._precondition, PROBE_TOLERANCE, MAX_ITERATIONS, watch=quadrature.is_enough
             )
-            forms += solution.log_form().tolist()
+            forms += (solution.log_form() - quadrature.left).tolist()
+            left = max(left, quadrature.left)
         forms = torch.tensor(forms)
         known = self.preconditioner.log_determinant if self.preconditioner else 0.0
-        return known + float(forms.mean()), float(forms.std()) / math.sqrt(len(forms))
+        return known + float(forms.mean()), math.hypot(float(forms.std()) / math.sqrt(PROBES), left)
+
+
+class Quadrature:
+    """How a Lanczos quadrature of the logarithm converges: from above, and about geometrically.
+
+    Attributes
+    ----------
+    left : float
+        How much it still has to come down, by the last three looks at it; mean of the probes.
+    """
+
+    def __init__(self) -> None:
+        self.left = 0.0
+        self._means: list[float] = []
+
+    def is_enough(self, solution: Solution) -> bool:
+        """Whether what is left is no more than the scatter of the probes."""
+        if solution.iterations % PROBE_LOOK:
+            return False
+        forms = solution.log_form()
+        self._means.append(float(forms.mean()))
+        if len(self._means) < 3:
+            return False
+        before, last = self._means[-3] - self._means[-2], self._means[-2] - self._means[-1]
+        ratio = min(max(last / before, LEAST_RATIO), MOST_RATIO) if before > last else LEAST_RATIO
+        self.left = max(last, 0.0) * ratio / (1 - ratio)
+        scatter = float(forms.std()) / math.sqrt(PROBES) if len(forms) > 1 else 0.0
+        return before >= last and self.left < scatter

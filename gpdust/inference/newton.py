@@ -32,7 +32,7 @@ from gpdust.inference.progress import Progress
 from gpdust.inference.response import Response
 from gpdust.inference.state import NewtonState
 from gpdust.inference.trace import Trace
-from gpdust.model import DustModel
+from gpdust.model import LN10, DustModel
 from gpdust.prior import transfer
 
 COARSER = 12  # times fewer cells from grid to grid
@@ -112,6 +112,8 @@ class Newton:
         self._coarse: CoarsePosterior | None = None
         self._last: CoarsePreconditioner | None = None
         self._recent: Precision | None = None
+        self._drawn: Place | None = None
+        self._metric: torch.Tensor | None = None
         self.iterations: list[tuple[str, int]] = []
 
     # Life of a fit
@@ -245,19 +247,25 @@ class Newton:
 
     def _at(self, theta: torch.Tensor) -> Objective:
         if self._objective is None or not torch.equal(self._objective.cells.theta, theta):
-            self._objective = self._coarse = None  # let go of the old ones first: they may be large
+            self._objective = self._coarse = self._drawn = None  # let go of the old ones first: they may be large
             self._objective = Objective(PriorOnCells(self.model, theta), self.response)
             if self._coarse_model:
                 self._coarse = CoarsePosterior(self.model, self._coarse_model, theta)
         return self._objective
 
     def _precision(self, objective: Objective, place: Place) -> Precision:
-        metric = objective.metric(place)
-        self._recent = None  # let go of the last one first: it may be large
         if self.dense:
-            self._recent = DensePrecision(objective.cells, self.response, metric)
-        else:
-            self._recent = MatrixFreePrecision(objective.cells, self.response, metric, self._preconditioner(place))
+            self._recent = None  # let go of the last one first: it may be large
+            self._recent = DensePrecision(objective.cells, self.response, objective.metric(place))
+            return self._recent
+        if self._drawn is None or self._drawn.offsets is not place.offsets:
+            self._recent = self._metric = None
+            self._drawn, self._metric = place, objective.metric(place)
+        scale = torch.exp(LN10 * (place.log_density - self._drawn.log_density))
+        preconditioner = self._preconditioner(place)
+        self._recent = MatrixFreePrecision(
+            objective.cells, self.response, self._metric, preconditioner, scale=scale
+        )
         return self._recent
 
     def _preconditioner(self, place: Place) -> CoarsePreconditioner | None:

@@ -18,15 +18,26 @@ class Precision(ABC):
     cells : PriorOnCells
     response : Response
     metric : Tensor, shape (rays, cell, cell)
-        G, the Gauss–Newton metric of the stars on the cells.
+        Gauss–Newton metric of the stars on the cells, at some log-density.
+    scale : Tensor, shape (cells,), optional
+        G = diag(scale) metric diag(scale): while the draws around the mean stay the same, all of them change by the
+        factor by which the density of the mean does, and so no new metric is needed.
     """
 
-    def __init__(self, cells: PriorOnCells, response: Response, metric: torch.Tensor) -> None:
-        self.cells, self.response, self.metric = cells, response, metric
+    def __init__(
+        self, cells: PriorOnCells, response: Response, metric: torch.Tensor, scale: torch.Tensor | None = None
+    ) -> None:
+        self.cells, self.response, self.metric, self.scale = cells, response, metric, scale
+
+    def weigh(self, field: torch.Tensor) -> torch.Tensor:
+        """G φ: (batch, cells) to (batch, cells)."""
+        if self.scale is None:
+            return self.response.product(self.metric, field)
+        return self.response.product(self.metric, field * self.scale) * self.scale
 
     def product(self, latent: torch.Tensor) -> torch.Tensor:
         """Λ v: (batch, latent) to (batch, latent)."""
-        return self.cells.adjoint(self.response.product(self.metric, self.cells.apply(latent))).add_(latent)
+        return self.cells.adjoint(self.weigh(self.cells.apply(latent))).add_(latent)
 
     def draws(
         self, standard: torch.Tensor, standard_cells: torch.Tensor, tolerance: float, start: torch.Tensor | None = None
@@ -46,7 +57,8 @@ class Precision(ABC):
         -------
         Tensor, shape (batch, latent)
         """
-        from_stars = self.cells.adjoint(self.response.noise(self.metric, standard_cells))
+        noise = self.response.noise(self.metric, standard_cells)
+        from_stars = self.cells.adjoint(noise if self.scale is None else noise * self.scale)
         return self._solve_draws(standard, from_stars, tolerance, start)
 
     def _solve_draws(

@@ -19,7 +19,7 @@ from gpdust.prior import SpectralGP
 
 COARSE_CELLS = 1000
 STALE = 0.15  # dex
-COVARIANCE_LATENTS = 2_000_000  # of all rows held at once
+COVARIANCE_LATENTS = 300_000  # of all rows held at once: they stay in the caches
 
 
 class CoarsePosterior:
