@@ -5,8 +5,9 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from gpdust.inference import response as response_module
+from gpdust.inference import star_metric
 from gpdust.inference.response import Response
+from gpdust.inference.star_metric import StarMetric
 from gpdust.los import integrate
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -58,60 +59,79 @@ def test_the_gradient_is_that_of_autograd(model):
     assert_allclose(gradient, expected, rtol=1e-10, atol=1e-12 * float(expected.abs().max()))
 
 
-@pytest.mark.parametrize("block_bytes", [64e6, 1.0])
-def test_the_metric_is_that_of_the_dense_jacobian(model, monkeypatch, block_bytes):
-    monkeypatch.setattr(response_module, "BLOCK_BYTES", block_bytes)
-    expected = torch.stack([dense_metric(model, draw) for draw in LOG_DENSITY]).mean(0)
-    metric = Response(model).metric(LOG_DENSITY)
-    assert metric.shape == (4, 6, 6)
-    assert_allclose(scaled(metric, expected), scaled(expected, expected), atol=1e-12)
-
-
-def test_the_metric_of_one_draw_is_that_at_its_place(model):
-    metric = Response(model).metric(LOG_DENSITY[:1])
-    expected = dense_metric(model, LOG_DENSITY[0])
-    assert_allclose(scaled(metric, expected), scaled(expected, expected), atol=1e-12)
-
-
-def test_the_product_is_that_of_the_matrices(model):
+def metric_at(model, averaged: bool) -> StarMetric:
     response = Response(model)
-    metric = response.metric(LOG_DENSITY)
-    dense = torch.block_diag(*metric)
-    assert_allclose(response.product(metric, LOG_DENSITY), LOG_DENSITY @ dense, rtol=1e-12)
+    return response.averaged_metric(LOG_DENSITY) if averaged else response.metric(LOG_DENSITY[0])
 
 
+def expected_blocks(model, averaged: bool) -> torch.Tensor:
+    return torch.stack([dense_metric(model, draw) for draw in LOG_DENSITY[: None if averaged else 1]]).mean(0)
+
+
+@pytest.mark.parametrize("averaged", [False, True])
 @pytest.mark.parametrize("block_bytes", [64e6, 1.0])
-def test_noise_has_the_metric_as_its_covariance(model, monkeypatch, block_bytes):
-    monkeypatch.setattr(response_module, "BLOCK_BYTES", block_bytes)
-    response = Response(model)
-    metric = response.metric(LOG_DENSITY)
-    root = response.noise(metric, torch.eye(24, dtype=torch.float64))
+def test_the_metric_is_that_of_the_dense_jacobian(model, monkeypatch, block_bytes, averaged):
+    monkeypatch.setattr(star_metric, "BLOCK_BYTES", block_bytes)
+    expected = expected_blocks(model, averaged)
+    metric = metric_at(model, averaged)
+    blocks = metric.blocks(slice(None))
+    assert blocks.shape == (4, 6, 6) and metric.shape == (4, 6)
+    assert_allclose(scaled(blocks, expected), scaled(expected, expected), atol=1e-12)
+    assert_allclose(metric.blocks(slice(1, 3)), blocks[1:3], rtol=1e-12)
+
+
+@pytest.mark.parametrize("averaged", [False, True])
+@pytest.mark.parametrize("block_bytes", [64e6, 1.0])
+def test_the_product_is_that_of_the_matrices(model, monkeypatch, block_bytes, averaged):
+    monkeypatch.setattr(star_metric, "BLOCK_BYTES", block_bytes)
+    metric = metric_at(model, averaged)
+    dense = torch.block_diag(*metric.blocks(slice(None)))
+    assert_allclose(metric.weigh(LOG_DENSITY), LOG_DENSITY @ dense, rtol=1e-10)
+
+
+@pytest.mark.parametrize("averaged", [False, True])
+def test_the_product_is_its_own_adjoint(model, averaged):
+    metric = metric_at(model, averaged)
+    x, y = torch.randn(2, 1, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    assert_allclose((metric.weigh(x) * y).sum(), (x * metric.weigh(y)).sum(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("averaged", [False, True])
+@pytest.mark.parametrize("block_bytes", [64e6, 1.0])
+def test_noise_has_the_metric_as_its_covariance(model, monkeypatch, block_bytes, averaged):
+    monkeypatch.setattr(star_metric, "BLOCK_BYTES", block_bytes)
+    metric = metric_at(model, averaged)
+    blocks = metric.blocks(slice(None))
+    root = metric.noise(torch.eye(24, dtype=torch.float64))
     covariance = (root.mT @ root).reshape(4, 6, 4, 6)
     for ray in range(4):
-        assert_allclose(scaled(covariance[ray, :, ray], metric[ray]), scaled(metric[ray], metric[ray]), atol=1e-8)
+        assert_allclose(scaled(covariance[ray, :, ray], blocks[ray]), scaled(blocks[ray], blocks[ray]), atol=1e-8)
         others = [other for other in range(4) if other != ray]
         assert_allclose(covariance[ray][:, others], 0, atol=1e-12)
 
 
-def test_cells_that_no_star_sees_have_no_metric_and_no_noise(small_model, mock_stars):
-    response = Response(small_model(mock_stars(100, distance=(180, 215))))  # in the first two of six cells
-    metric = response.metric(LOG_DENSITY)
-    noise = response.noise(metric, torch.ones(2, 24, dtype=torch.float64)).unflatten(-1, (4, 6))
-    gradient = response.energy_and_gradient(LOG_DENSITY)[1].unflatten(-1, (4, 6))
-    for seen in (metric[:, :2, :2], noise[..., :2], gradient[..., :2]):
+@pytest.mark.parametrize("averaged", [False, True])
+def test_cells_that_no_star_sees_have_no_metric_and_no_noise(small_model, mock_stars, averaged):
+    model = small_model(mock_stars(100, distance=(180, 215)))  # in the first two of six cells
+    metric = metric_at(model, averaged)
+    blocks = metric.blocks(slice(None))
+    noise = metric.noise(torch.ones(2, 24, dtype=torch.float64)).unflatten(-1, (4, 6))
+    gradient = Response(model).energy_and_gradient(LOG_DENSITY)[1].unflatten(-1, (4, 6))
+    for seen in (blocks[:, :2, :2], noise[..., :2], gradient[..., :2]):
         assert torch.isfinite(seen).all() and (seen != 0).all()
-    assert (metric[:, 2:] == 0).all() and (metric[:, :, 2:] == 0).all()
+    assert (blocks[:, 2:] == 0).all() and (blocks[:, :, 2:] == 0).all()
     assert (noise[..., 2:] == 0).all() and (gradient[..., 2:] == 0).all()
 
 
-def test_errors_over_six_decades_leave_the_noise_finite(catalogue, small_grid, small_model):
+@pytest.mark.parametrize("averaged", [False, True])
+def test_errors_over_six_decades_leave_the_noise_finite(catalogue, small_grid, small_model, averaged):
     rng = np.random.default_rng(0)
     d = rng.uniform(180, 300, 300)
     stars = catalogue(rng.uniform(50, 90, 300), rng.uniform(-10, 10, 300), d, 0.01, 10 ** rng.uniform(-6, 0, 300))
-    response = Response(small_model(stars))
-    metric = response.metric(LOG_DENSITY)
-    root = response.noise(metric, torch.eye(24, dtype=torch.float64))
+    metric = metric_at(small_model(stars), averaged)
+    blocks = metric.blocks(slice(None))
+    root = metric.noise(torch.eye(24, dtype=torch.float64))
     assert torch.isfinite(root).all()
     covariance = (root.mT @ root).reshape(4, 6, 4, 6)
     for ray in range(4):
-        assert_allclose(scaled(covariance[ray, :, ray], metric[ray]), scaled(metric[ray], metric[ray]), atol=1e-5)
+        assert_allclose(scaled(covariance[ray, :, ray], blocks[ray]), scaled(blocks[ray], blocks[ray]), atol=1e-5)

@@ -50,7 +50,7 @@ class ThetaCurvature:
             Of the solves. C is what two large numbers leave, and their error adds to it: loose solves make for short,
             safe steps, and only tight ones for honest errors of θ.
         """
-        weighted = precision.weigh(derivatives)
+        weighted = precision.metric.weigh(derivatives)
         cross = precision.cells.adjoint(weighted)
         response = precision.solve(cross, tolerance, floor=SOLVE_ERROR)
         schur = derivatives @ weighted.mT - 2 * cross @ response.mT + response @ precision.product(response).mT

@@ -43,7 +43,7 @@ def gaussian_elbo(
     of their noise, which leaves what is cubic and beyond.
     """
     energies = objective.energies(place).unflatten(0, (2, -1)).mean(0)
-    quadratic = (place.offsets * precision.weigh(place.offsets)).sum(-1)
+    quadratic = (place.offsets * precision.metric.weigh(place.offsets)).sum(-1)
     each = energies - 0.5 * quadratic
     log_determinant, log_determinant_error = precision.log_determinant()
     divergence = 0.5 * (float(place.mean.square().sum()) + log_determinant)

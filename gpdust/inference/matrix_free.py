@@ -10,7 +10,7 @@ from gpdust.inference.cells import PriorOnCells
 from gpdust.inference.conjugate_gradient import Operator, Solution, conjugate_gradient
 from gpdust.inference.precision import Precision
 from gpdust.inference.preconditioner import CoarsePreconditioner
-from gpdust.inference.response import Response
+from gpdust.inference.star_metric import StarMetric
 
 MAX_ITERATIONS = 400
 BATCH_LATENTS = 4_000_000  # of all right sides that are solved at once
@@ -25,7 +25,7 @@ class MatrixFreePrecision(Precision):
 
     Parameters
     ----------
-    cells, response, metric, scale
+    cells, metric
         See `Precision`.
     preconditioner : CoarsePreconditioner or None
     seed : int
@@ -40,13 +40,11 @@ class MatrixFreePrecision(Precision):
     def __init__(
         self,
         cells: PriorOnCells,
-        response: Response,
-        metric: torch.Tensor,
+        metric: StarMetric,
         preconditioner: CoarsePreconditioner | None,
         seed: int = 0,
-        scale: torch.Tensor | None = None,
     ) -> None:
-        super().__init__(cells, response, metric, scale)
+        super().__init__(cells, metric)
         self.preconditioner, self.seed = preconditioner, seed
         self.iterations: list[int] = []
 

@@ -9,6 +9,7 @@ import torch
 
 from gpdust.inference.cells import PriorOnCells
 from gpdust.inference.response import Response
+from gpdust.inference.star_metric import StarMetric
 
 DRAW_CELLS = 400_000  # cells of all draws that are evaluated at once: they stay in the caches
 
@@ -78,9 +79,11 @@ class Objective:
         value = value if math.isfinite(value) else math.inf
         return value, place.mean + self.cells.adjoint(slope / count)
 
-    def metric(self, place: Place) -> torch.Tensor:
-        """G = E[DᵀRᵀWRD], averaged over the draws, shape (rays, cell, cell)."""
-        return self.response.metric(place.log_densities())
+    def metric(self, place: Place, averaged: bool = False) -> StarMetric:
+        """G at the mean, or averaged over the draws."""
+        if averaged:
+            return self.response.averaged_metric(place.log_densities())
+        return self.response.metric(place.log_density)
 
     def _blocks(self, place: Place) -> tuple[torch.Tensor, ...]:
         rows = max(1, DRAW_CELLS // len(place.log_density))

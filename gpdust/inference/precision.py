@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import torch
 
 from gpdust.inference.cells import PriorOnCells
-from gpdust.inference.response import Response
+from gpdust.inference.star_metric import StarMetric
 
 
 class Precision(ABC):
@@ -16,28 +16,16 @@ class Precision(ABC):
     Parameters
     ----------
     cells : PriorOnCells
-    response : Response
-    metric : Tensor, shape (rays, cell, cell)
-        Gauss–Newton metric of the stars on the cells, at some log-density.
-    scale : Tensor, shape (cells,), optional
-        G = diag(scale) metric diag(scale): while the draws around the mean stay the same, all of them change by the
-        factor by which the density of the mean does, and so no new metric is needed.
+    metric : StarMetric
+        G.
     """
 
-    def __init__(
-        self, cells: PriorOnCells, response: Response, metric: torch.Tensor, scale: torch.Tensor | None = None
-    ) -> None:
-        self.cells, self.response, self.metric, self.scale = cells, response, metric, scale
-
-    def weigh(self, field: torch.Tensor) -> torch.Tensor:
-        """G φ: (batch, cells) to (batch, cells)."""
-        if self.scale is None:
-            return self.response.product(self.metric, field)
-        return self.response.product(self.metric, field * self.scale) * self.scale
+    def __init__(self, cells: PriorOnCells, metric: StarMetric) -> None:
+        self.cells, self.metric = cells, metric
 
     def product(self, latent: torch.Tensor) -> torch.Tensor:
         """Λ v: (batch, latent) to (batch, latent)."""
-        return self.cells.adjoint(self.weigh(self.cells.apply(latent))).add_(latent)
+        return self.cells.adjoint(self.metric.weigh(self.cells.apply(latent))).add_(latent)
 
     def draws(
         self, standard: torch.Tensor, standard_cells: torch.Tensor, tolerance: float, start: torch.Tensor | None = None
@@ -57,8 +45,7 @@ class Precision(ABC):
         -------
         Tensor, shape (batch, latent)
         """
-        noise = self.response.noise(self.metric, standard_cells)
-        from_stars = self.cells.adjoint(noise if self.scale is None else noise * self.scale)
+        from_stars = self.cells.adjoint(self.metric.noise(standard_cells))
         return self._solve_draws(standard, from_stars, tolerance, start)
 
     def _solve_draws(
@@ -98,14 +85,13 @@ class Precision(ABC):
 class DensePrecision(Precision):
     """Λ as a matrix and its Cholesky factor: for up to some thousands of latents."""
 
-    def __init__(self, cells: PriorOnCells, response: Response, metric: torch.Tensor) -> None:
-        super().__init__(cells, response, metric)
-        size = cells.model.prior.latent_size
-        self.matrix = torch.eye(size, dtype=metric.dtype)
+    def __init__(self, cells: PriorOnCells, metric: StarMetric) -> None:
+        super().__init__(cells, metric)
+        n = metric.shape[1]
+        self.matrix = torch.eye(cells.model.prior.latent_size, dtype=torch.float64)
         for which, linear_map in cells.maps():
-            n = metric.shape[-1]
-            rows = linear_map.matrix.unflatten(0, (-1, n))
-            weighted = metric[which.start // n : which.stop // n] @ rows
+            blocks = metric.blocks(slice(which.start // n, which.stop // n))
+            weighted = blocks @ linear_map.matrix.unflatten(0, (-1, n))
             self.matrix.addmm_(linear_map.matrix.mT, weighted.flatten(0, 1))
         self.matrix = 0.5 * (self.matrix + self.matrix.mT)
         self._factors: dict[float, torch.Tensor] = {}

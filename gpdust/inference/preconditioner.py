@@ -85,7 +85,7 @@ class CoarsePreconditioner:
     def __init__(self, coarse: CoarsePosterior, latent: torch.Tensor) -> None:
         self.coarse = coarse
         self._log_density = coarse.cells.log_density(coarse.restrict(latent))
-        self.metric = coarse.response.metric(self._log_density[None])
+        self.metric = coarse.response.metric(self._log_density).blocks(slice(None))
         n = self.metric.shape[-1]
         scale = self.metric.diagonal(dim1=-2, dim2=-1).clamp_min(1e-200).sqrt()
         unit = self.metric / (scale[:, :, None] * scale[:, None, :])

@@ -21,8 +21,11 @@ class Estimate:
     samples: u.Quantity
 
     def percentile(self, percentile: float | list[float]) -> u.Quantity:
-        """Percentile(s) over the draws; several come along a new first axis."""
-        return np.percentile(self.samples, percentile, axis=0)
+        """Percentile(s) over the draws; several come along a new first axis.
+
+        The k-th smallest of n draws is the percentile k / (n + 1), so that an interval holds what it says.
+        """
+        return np.percentile(self.samples, percentile, axis=0, method="weibull")
 
     @property
     def median(self) -> u.Quantity:

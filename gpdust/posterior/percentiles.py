@@ -67,9 +67,14 @@ def percentile_maps(
 
 
 def _percentiles(draws: torch.Tensor, percentiles: tuple[float, ...]) -> np.ndarray:
-    """Percentiles along the first axis with linear interpolation, shape (percentile, ...)."""
+    """Percentiles along the first axis, shape (percentile, ...).
+
+    Of n draws, the k-th smallest is the percentile k / (n + 1): so many of other draws lie below it on average, and an
+    interval holds what it says however few draws it is made from (Weibull 1939; between them linear).
+    """
     ordered = torch.movedim(draws, 0, -1).contiguous().sort(dim=-1).values
-    position = torch.tensor(percentiles, dtype=draws.dtype) / 100 * (ordered.shape[-1] - 1)
+    count = ordered.shape[-1]
+    position = (torch.tensor(percentiles, dtype=draws.dtype) / 100 * (count + 1) - 1).clamp(0, count - 1)
     below = position.floor().long()
     above = position.ceil().long()
     mixed = torch.lerp(ordered[..., below], ordered[..., above], position - below)

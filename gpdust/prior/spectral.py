@@ -85,8 +85,9 @@ class SpectralGP:
     Notes
     -----
     Trilinear interpolation damps a mode; its amplitude is raised such that its variance, averaged over places, is kept.
-    What lies beyond the modes of the box is put back as an independent residual of each cell. `misplaced_variance` says
-    how much of the variance is lost or misplaced in all.
+    What lies beyond the modes of the box is left out: within a cell it averages out, and as a residual of its own it
+    would scatter the extinction of draws, which stars know better. `misplaced_variance` says how much of the variance
+    is lost or misplaced in all.
     """
 
     kind = "spectral"
@@ -228,12 +229,12 @@ class SpectralGP:
         """
         interpolation = points if isinstance(points, Interpolation) else self.interpolation(points)
         power = self.mode_variance(theta)
-        lost = (self._variance(theta) - (power * self.box.multiplicity()).sum()).clamp_min(0)
         # A mode of the half stands for one or two of the whole, each with two latents of unit variance.
         _, damping = self.box.interpolation_response()
         weight = (power.clamp_min(1e-300) / (damping * self.box.multiplicity())).sqrt() * self.box.n_nodes
         mean = self.hyperparameters.physical(theta)[-1]
-        return SpectralMap(mean, lost.expand(len(interpolation)), interpolation, weight)
+        residual_variance = torch.zeros((), dtype=torch.float64).expand(len(interpolation))
+        return SpectralMap(mean, residual_variance, interpolation, weight)
 
     def fields(self, latents: torch.Tensor, theta: torch.Tensor | None = None) -> Fields:
         """Draws of the field from draws of v, shape (draws, latent), to be read at any points within the box."""
