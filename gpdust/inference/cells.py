@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import torch
 
 from gpdust.model import LN10, DustModel
-from gpdust.prior import LinearMap
+from gpdust.prior import LinearMap, SpectralGP
 
 GRAPH_NUMBERS = 4_000_000  # of all draws that a gradient is taken of at once
 STEP = 1e-4  # of a standardised hyperparameter; a difference this fine is exact enough for a metric
@@ -59,6 +60,23 @@ class PriorOnCells:
         for row, step in zip(rows, steps, strict=True):
             row.copy_(_joined([self._log_density(m, latent) for m in self._maps_at(self.theta + step)]))
         return rows.sub_(here).div_(STEP)
+
+    @cached_property
+    def _growth(self) -> tuple[torch.Tensor, torch.Tensor] | None:
+        prior = self.model.prior
+        return prior.theta_growth(self.theta, STEP) if isinstance(prior, SpectralGP) else None
+
+    def theta_latents(self, latent: torch.Tensor) -> torch.Tensor | None:
+        """P with B p = ∂φ/∂θ at fixed v, shape (P, latent); none where the prior's latents don't scale one by one."""
+        return None if self._growth is None else self._growth[0] * latent + self._growth[1]
+
+    def same_field(self, latent: torch.Tensor, new_theta: torch.Tensor) -> torch.Tensor:
+        """Latents that make at other hyperparameters the same φ as these do here; see `theta_latents`."""
+        return self.model.prior.same_field(latent, self.theta, new_theta)
+
+    def theta_volume(self, information: torch.Tensor) -> torch.Tensor:
+        """Σ ∂ ln B / ∂θ times what the stars know of each latent, shape (latent,): Occam's factor, shape (P,)."""
+        return self._growth[0] @ information
 
     def theta_gradient(self, latents: torch.Tensor, cotangents: torch.Tensor) -> torch.Tensor:
         """∂/∂θ of Σ ⟨cotangent, φ⟩ at fixed v: (draws, latent) and (draws, cells) to (P,)."""

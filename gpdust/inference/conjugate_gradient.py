@@ -87,8 +87,8 @@ def conjugate_gradient(
     x = torch.zeros_like(right) if start is None else start.clone()
     residual = right.clone() if start is None else right - product(x)
     preconditioned = precondition(residual)
-    gamma = (residual * preconditioned).sum(-1)
-    norm = gamma if start is None else (right * precondition(right)).sum(-1)
+    gamma = _dots(residual, preconditioned)
+    norm = gamma if start is None else _dots(right, precondition(right))
     direction = preconditioned.clone()
     steps, ratios = [], []
     enough = (tolerance**2 * (norm if scale is None else scale)).clamp_min(floor)
@@ -97,13 +97,13 @@ def conjugate_gradient(
         if not active.any():
             break
         moved = product(direction)
-        alpha = torch.where(active, gamma / (direction * moved).sum(-1), 0.0)
+        alpha = torch.where(active, gamma / _dots(direction, moved), 0.0)
         x.addcmul_(alpha[:, None], direction)
         residual.addcmul_(alpha[:, None], moved, value=-1)
         preconditioned = precondition(residual)
-        updated = (residual * preconditioned).sum(-1)
+        updated = _dots(residual, preconditioned)
         beta = torch.where(active, updated / gamma, 0.0)
-        direction = torch.where(active[:, None], preconditioned + beta[:, None] * direction, direction)
+        direction.mul_(beta[:, None]).add_(preconditioned)
         gamma = torch.where(active, updated, gamma)
         ratios.append(beta)
         # A right side that stands still is marked, so that its Lanczos matrix ends before.
@@ -111,3 +111,8 @@ def conjugate_gradient(
         if watch is not None and watch(Solution(x, len(steps), norm, steps, ratios)):
             break
     return Solution(x, len(steps), norm, steps, ratios)
+
+
+def _dots(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Row by row, without a product in between that would have to be written to memory."""
+    return torch.bmm(one[:, None], other[:, :, None]).flatten()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from gpdust.inference.cells import PriorOnCells
 from gpdust.inference.precision import Precision
 
 SOLVE_ERROR = 1.0  # nats, beside a prior's curvature of one
@@ -28,37 +29,42 @@ class ThetaCurvature:
         Fisher information of θ, with its prior.
     response : Tensor, shape (P, M)
         −D: how v must move for a step of θ.
+    relaxed : Tensor, shape (P, M), or None
+        Λ⁻¹p, the part of D that is left when v first moves by −p, which keeps φ; where there is such a p.
     """
 
     curvature: torch.Tensor
     response: torch.Tensor
+    relaxed: torch.Tensor | None = None
 
     @classmethod
-    def of(
-        cls, precision: Precision, derivatives: torch.Tensor, of_kernel: torch.Tensor, tolerance: float
-    ) -> ThetaCurvature:
+    def of(cls, precision: Precision, mean: torch.Tensor, of_kernel: torch.Tensor, tolerance: float) -> ThetaCurvature:
         """At one place.
 
         Parameters
         ----------
         precision : Precision
-        derivatives : Tensor, shape (P, cells)
-            ∂φ/∂θ on the cells at fixed v.
+        mean : Tensor, shape (M,)
+            Of v.
         of_kernel : Tensor of bool, shape (P,)
             Which entries of θ belong to the kernel.
         tolerance : float
-            Of the solves. C is what two large numbers leave, and their error adds to it: loose solves make for short,
-            safe steps, and only tight ones for honest errors of θ.
+            Of the solves, where they allow one.
         """
-        weighted = precision.metric.weigh(derivatives)
-        cross = precision.cells.adjoint(weighted)
-        response = precision.solve(cross, tolerance, floor=SOLVE_ERROR)
-        schur = derivatives @ weighted.mT - 2 * cross @ response.mT + response @ precision.product(response).mT
+        latents = precision.cells.theta_latents(mean)
+        if latents is not None:
+            response = precision.known(latents, tolerance)
+            relaxed = latents - response
+            # By way of the cells this would be what two numbers leave that are up to a million times larger.
+            schur = latents @ response.mT
+        else:
+            relaxed = None
+            schur, response = _from_cells(precision, precision.cells.theta_derivatives(mean))
         twice = of_kernel.to(schur.dtype)
         fisher = schur + torch.outer(twice, twice) * schur
         values, vectors = torch.linalg.eigh(0.5 * (fisher + fisher.mT))
         curvature = (vectors * (values.clamp_min(0) + 1)) @ vectors.mT  # the prior of θ alone gives one
-        return cls(curvature, response)
+        return cls(curvature, response, relaxed)
 
     def with_secant(self, step: torch.Tensor, change: torch.Tensor) -> ThetaCurvature:
         """This curvature, corrected along the last step by the change of the gradient over it (BFGS).
@@ -84,11 +90,21 @@ class ThetaCurvature:
         predicted = -0.5 * float(step @ gradient)
         return step * min(1.0, reach / max(float(step.abs().max()), 1e-12)), predicted
 
-    def carry(self, step: torch.Tensor) -> torch.Tensor:
-        """How v moves with a step of θ, shape (M,)."""
-        return -step @ self.response
+    def carry(self, cells: PriorOnCells, mean: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+        """Where the mean of v moves to with a step of θ, shape (M,)."""
+        if self.relaxed is None:
+            return mean - step @ self.response
+        return cells.same_field(mean, cells.theta + step) + step @ self.relaxed
 
     @property
     def covariance(self) -> torch.Tensor:
         """Approximate posterior covariance of θ, shape (P, P)."""
         return torch.linalg.inv(self.curvature)
+
+
+def _from_cells(precision: Precision, derivatives: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """C = ∂φᵀG∂φ − ∂φᵀGBΛ⁻¹BᵀG∂φ, for a prior whose B need not hold ∂φ; errors of the solves add to it."""
+    weighted = precision.metric.weigh(derivatives)
+    cross = precision.cells.adjoint(weighted)
+    response = precision.solve(cross, 0.0, floor=SOLVE_ERROR)
+    return derivatives @ weighted.mT - 2 * cross @ response.mT + response @ precision.product(response).mT, response

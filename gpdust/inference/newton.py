@@ -34,16 +34,19 @@ from gpdust.inference.response import Response
 from gpdust.inference.state import NewtonState
 from gpdust.inference.trace import Trace
 from gpdust.model import DustModel
-from gpdust.prior import transfer
+from gpdust.prior import SpectralGP, transfer
 
 COARSER = 12  # times fewer cells from grid to grid
 COARSE_GAIN = 3.0  # nats: what hyperparameters on a coarser grid need not gain
 COARSE_ROUNDS = 12  # of learning there, at most
-LEARNING = 0.3  # of the tolerance of draws: hyperparameters feel what draws are not yet
 NEAR = 30.0  # nats: a predicted decrease at which draws begin to matter
 LEAST_MIXING = 0.2
 MOST_ROUNDS = 20  # of new draws
 DENSE_SAMPLES = 200  # while natural learns: there they cost little, and few draws mislead hyperparameters
+CURVATURE, FINAL_CURVATURE = 0.3, 0.03  # tolerances of its solves: steps of θ, and its errors
+VOLUME_PROBES, VOLUME = 8, 0.1  # of the gradient's volume term, and tolerance of their solves
+LEARN_STEPS = 8  # of the mean between steps of θ, at most
+KEEPING, MOVING = 30.0, 3.0  # tolerances in which the mean may then be short: a gradient that keeps φ forgives more
 SHORTEST_STEP = 1e-3  # of a standardised hyperparameter
 STUCK = 1e3  # a damping with which steps are so short that they promise nothing
 LARGEST_DAMPING = 1e8
@@ -191,12 +194,12 @@ class Newton:
 
     def _learn_at(self, objective: Objective, state: NewtonState) -> NewtonState:
         samples = max(self.options.samples, DENSE_SAMPLES) if self.dense else self.options.samples
-        state = self._redraw(state, objective, LEARNING * self.options.sample_tolerance, samples)
-        state = self._newton(state, objective, self._precision, 3 * self.options.tolerance, at_most=3)
-        slopes = objective.slopes(objective.place(state.mean, state.draws))
-        latents = torch.cat([state.mean + state.draws, state.mean - state.draws])
-        gradient = state.theta + objective.cells.theta_gradient(latents, slopes / len(slopes))
-        curvature = self._curvature(objective, state, self.options.solve_tolerance)
+        keeping = isinstance(self.model.prior, SpectralGP)
+        state = self._redraw(state, objective, (1.0 if keeping else 0.3) * self.options.sample_tolerance, samples)
+        short = (KEEPING if keeping else MOVING) * self.options.tolerance
+        state = self._newton(state, objective, self._precision, short, at_most=LEARN_STEPS)
+        curvature = self._curvature(state, CURVATURE)
+        gradient = self._theta_gradient(objective, state, curvature)
         if len(state.theta_step):
             lost = 0.5 * float((gradient + state.theta_slope) @ state.theta_step)
             if not lost <= max(self.options.theta_tolerance, 0.0):  # nor if it is not a number
@@ -206,9 +209,39 @@ class Newton:
         state = replace(state, predicted=predicted)
         if predicted < self.options.theta_tolerance:
             return replace(state, phase="settle")
-        carried = curvature.carry(step)
+        carried = curvature.carry(objective.cells, state.mean, step) - state.mean
         state = replace(state, theta_step=step, theta_slope=gradient, mean_before=state.mean, mean_step=carried)
         return replace(state, theta=state.theta + step, mean=state.mean + carried)
+
+    def _theta_gradient(self, objective: Objective, state: NewtonState, curvature: ThetaCurvature) -> torch.Tensor:
+        """Of −ELBO by θ, shape (P,).
+
+        Where a prior scales its latents one by one, v = m ± δ moves along such that φ stays: then the likelihood does
+        not change at all, and only KL(q ‖ prior) does, by −pᵀm for the mean and tr D (I − Λ⁻¹) for the volume. At fixed
+        v the gradient would be the difference of two numbers up to a million times larger. What the mean is still short
+        of its place counts to first order.
+        """
+        cells = objective.cells
+        latents = cells.theta_latents(state.mean)
+        if latents is not None:
+            left = objective.gradient(objective.place(state.mean, state.draws))[1]
+            of_mean = curvature.relaxed @ left - latents @ state.mean
+            return state.theta + of_mean + cells.theta_volume(self._information(state.seed))
+        slopes = objective.slopes(objective.place(state.mean, state.draws))
+        latents = torch.cat([state.mean + state.draws, state.mean - state.draws])
+        return state.theta + cells.theta_gradient(latents, slopes / len(slopes))
+
+    def _information(self, seed: int) -> torch.Tensor:
+        """The diagonal of I − Λ⁻¹, by random signs: unbiased, and the same signs at every step; shape (M,).
+
+        Draws have it too, as 1 − δ², but to them every latent of which stars know little adds noise.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        size = (VOLUME_PROBES, self.model.prior.latent_size)
+        signs = torch.randint(0, 2, size, generator=generator).mul_(2).sub_(1).double()
+        known = self._recent.known(signs, VOLUME)
+        self._note(self._recent, "volume")
+        return (signs * known).mean(0)
 
     def _step_back(self, state: NewtonState) -> NewtonState:
         """A third of the last step of θ, which by its slopes at both ends has lost."""
@@ -219,10 +252,9 @@ class Newton:
         state = replace(state, theta_step=step, mean_step=carried)
         return replace(state, theta=theta + step, mean=state.mean_before + carried)
 
-    def _curvature(self, objective: Objective, state: NewtonState, tolerance: float) -> ThetaCurvature:
+    def _curvature(self, state: NewtonState, tolerance: float) -> ThetaCurvature:
         of_kernel = torch.tensor([not parameter.is_mean for parameter in self.model.prior.hyperparameters.learned()])
-        derivatives = objective.cells.theta_derivatives(state.mean)
-        return ThetaCurvature.of(self._recent, derivatives, of_kernel, tolerance)
+        return ThetaCurvature.of(self._recent, state.mean, of_kernel, tolerance)
 
     def _settle(self, state: NewtonState) -> NewtonState:
         """New draws and the mean that belongs to them, until neither moves."""
@@ -243,7 +275,7 @@ class Newton:
         if drift >= 3 * self.options.tolerance and state.rounds < MOST_ROUNDS:
             return state
         if len(state.theta):
-            state = replace(state, theta_covariance=self._curvature(objective, state, tolerance=0.0).covariance)
+            state = replace(state, theta_covariance=self._curvature(state, FINAL_CURVATURE).covariance)
         return replace(state, phase="done")
 
     # Parts
@@ -290,13 +322,15 @@ class Newton:
         self, precision: Precision, seed: int, pairs: int, tolerance: float, start: torch.Tensor | None = None
     ) -> torch.Tensor:
         """Λ⁻¹ times coloured noise: its covariance is Λ⁻¹ Λ Λ⁻¹. Shape (pairs, latent)."""
-        generator = torch.Generator().manual_seed(seed)
-        cells = math.prod(self.response.shape)
-        latents = torch.randn(pairs, precision.cells.model.prior.latent_size, dtype=torch.float64, generator=generator)
-        noise = torch.randn(pairs, cells, dtype=torch.float64, generator=generator)
-        draws = precision.draws(latents, noise, tolerance, start)
+        draws = precision.draws(*self._standard(seed, pairs), tolerance, start)
         self._note(precision, "draw")
         return draws
+
+    def _standard(self, seed: int, pairs: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The standard normals behind all draws, shapes (pairs, latent) and (pairs, cells)."""
+        generator = torch.Generator().manual_seed(seed)
+        latents = torch.randn(pairs, self.model.prior.latent_size, dtype=torch.float64, generator=generator)
+        return latents, torch.randn(pairs, math.prod(self.response.shape), dtype=torch.float64, generator=generator)
 
     def _note(self, precision: Precision, what: str) -> None:
         if isinstance(precision, MatrixFreePrecision):

@@ -77,6 +77,17 @@ class Precision(ABC):
             An error, nats, that is small enough whatever the right side.
         """
 
+    def known(self, latent: torch.Tensor, tolerance: float) -> torch.Tensor:
+        """(I − Λ⁻¹) v, what stars know of some latents: (batch, latent) to (batch, latent).
+
+        Parameters
+        ----------
+        latent : Tensor, shape (batch, latent)
+        tolerance : float
+            Error of the answer, in the norm of Λ, over √(vᵀ(I − Λ⁻¹)v).
+        """
+        return latent - self.solve(latent, tolerance)
+
     @abstractmethod
     def log_determinant(self) -> tuple[float, float]:
         """Ln |Λ| and its Monte-Carlo standard error, nats."""

@@ -71,6 +71,15 @@ class CoarsePosterior:
         fine[..., there] = latent[..., here]
         return fine
 
+    def without(self, latent: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
+        """Fine latents less the prolongation of coarse ones."""
+        if self._shared is None:
+            return latent - coarse
+        here, there = self._shared
+        left = latent.clone()
+        left[..., there] -= coarse[..., here]
+        return left
+
 
 class CoarsePreconditioner:
     """P at one place.
@@ -109,7 +118,7 @@ class CoarsePreconditioner:
         seen = self.coarse.cells.apply(self.coarse.restrict(right)).unflatten(-1, self._factor.shape[:2])
         inner = torch.einsum("rji,brj->bri", self._factor, seen).flatten(1) @ self._inverse
         outer = torch.einsum("rij,brj->bri", self._factor, inner.unflatten(-1, self._factor.shape[:2])).flatten(1)
-        return right - self.coarse.prolong(self.coarse.cells.adjoint(outer))
+        return self.coarse.without(right, self.coarse.cells.adjoint(outer))
 
     def coloured(self, standard: torch.Tensor, standard_cells: torch.Tensor) -> torch.Tensor:
         """Noise with covariance P from standard normals: (batch, fine latent) and (batch, coarse cells)."""

@@ -27,6 +27,7 @@ FINEST = 1.0  # of a cell's size: a finer box than that would resolve what no st
 COARSEST = 0.4  # of a length scale, at most
 PADDING = 2.0  # length scales between the volume and its periodic image
 MOST_LATENTS = 4_000_000
+MOST_RESCALED = 3.0  # times, when the field is kept while hyperparameters move
 SPECTRUM_WIDTH = 1.0  # prior standard deviation of ln power at each knot
 
 
@@ -235,6 +236,46 @@ class SpectralGP:
         mean = self.hyperparameters.physical(theta)[-1]
         residual_variance = torch.zeros((), dtype=torch.float64).expand(len(interpolation))
         return SpectralMap(mean, residual_variance, interpolation, weight)
+
+    def theta_growth(self, theta: torch.Tensor, step: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """How the field depends on θ at fixed v: each mode grows by itself, and the mean is one more of mode zero.
+
+        Parameters
+        ----------
+        theta : Tensor, shape (theta_size,)
+        step : float
+            Of the differences that derivatives are taken by.
+
+        Returns
+        -------
+        growth : Tensor, shape (theta_size, latent_size)
+            ∂ ln weight / ∂θ of each latent.
+        constant : Tensor, shape (theta_size, latent_size)
+            Latents whose field is ∂μ/∂θ everywhere.
+        """
+        nowhere = torch.zeros(0, 3, dtype=torch.float64)
+        growth = torch.zeros(len(theta), *self.box.half_shape, dtype=torch.float64)
+        constant = torch.zeros(len(theta), self.latent_size, dtype=torch.float64)
+        with torch.no_grad():
+            here = self.at(nowhere, theta)
+            for row, nudge in enumerate(step * torch.eye(len(theta), dtype=theta.dtype)):
+                moved = self.at(nowhere, theta + nudge)
+                growth[row] = (moved.weight / here.weight - 1) / step
+                constant[row, 0] = (moved.mean - here.mean) / step * self.box.n_nodes / here.weight[0, 0, 0]
+        return growth.flatten(1).repeat_interleave(2, dim=1), constant
+
+    def same_field(self, latent: torch.Tensor, theta: torch.Tensor, new_theta: torch.Tensor) -> torch.Tensor:
+        """Latents that make at new hyperparameters the field that others made at the old ones, mean and all.
+
+        No mode changes by more than MOST_RESCALED: where a kernel falls off steeply, modes that no star sees would.
+        """
+        nowhere = torch.zeros(0, 3, dtype=torch.float64)
+        with torch.no_grad():
+            old, new = self.at(nowhere, theta), self.at(nowhere, new_theta)
+            ratio = (old.weight / new.weight).clamp(1 / MOST_RESCALED, MOST_RESCALED)
+            modes = torch.view_as_complex(latent.unflatten(-1, (*self.box.half_shape, 2))) * ratio
+            modes[..., 0, 0, 0] += (old.mean - new.mean) * self.box.n_nodes / new.weight[0, 0, 0]
+        return torch.view_as_real(modes).flatten(-4)
 
     def fields(self, latents: torch.Tensor, theta: torch.Tensor | None = None) -> Fields:
         """Draws of the field from draws of v, shape (draws, latent), to be read at any points within the box."""
