@@ -71,7 +71,9 @@ def line(row: dict) -> str:
         ", ".join(f"{value:.3f} ± {error:.3f}" for value, error in zip(row[kind], row[f"{kind}_error"], strict=True))
         for kind in ("density", "extinction")
     ]
-    return f"{row['case']:16} density {cells[0]} ({verdict})  extinction {cells[1]}  {row['seconds_per_fit']:.2f} s a fit"
+    return (
+        f"{row['case']:16} density {cells[0]} ({verdict})  extinction {cells[1]}  {row['seconds_per_fit']:.2f} s a fit"
+    )
 
 
 def main() -> None:

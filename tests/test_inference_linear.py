@@ -167,7 +167,9 @@ def test_natural_and_mgvi_are_exact_where_extinction_is_linear(small_model, monk
         torch.zeros(12, dtype=torch.float64),
     )
     base = integrate(response._density(cells.offset), response.lengths)
-    weight = torch.stack([model.statistics.precision_product(column.reshape(4, 6)) for column in jacobian.mT]).flatten(1)
+    weight = torch.stack([model.statistics.precision_product(column.reshape(4, 6)) for column in jacobian.mT]).flatten(
+        1
+    )
     covariance = torch.linalg.inv(torch.eye(12, dtype=torch.float64) + weight @ jacobian)
     residual = (model.statistics.weighted - model.statistics.precision_product(base)).flatten()
     mean, scale = covariance @ (jacobian.mT @ residual), covariance.diagonal().sqrt()

@@ -49,7 +49,10 @@ class Problem:
         self.metric = self.response.metric(self.cells.log_density(self.latent))
         size = model.prior.latent_size
         matrix = self.cells.apply(torch.eye(size, dtype=torch.float64)).mT  # B, (cells, latent)
-        self.dense = torch.eye(size, dtype=torch.float64) + matrix.mT @ torch.block_diag(*self.metric.blocks(slice(None))) @ matrix
+        self.dense = (
+            torch.eye(size, dtype=torch.float64)
+            + matrix.mT @ torch.block_diag(*self.metric.blocks(slice(None))) @ matrix
+        )
 
     def matrix_free(self, preconditioner=None, seed: int = 0) -> MatrixFreePrecision:
         return MatrixFreePrecision(self.cells, self.metric, preconditioner, seed)
@@ -141,7 +144,9 @@ def test_latents_that_no_star_sees_do_not_spoil_the_log_determinant(mock_stars, 
     latent = torch.zeros(model.prior.latent_size, dtype=torch.float64)
     metric = response.metric(cells.log_density(latent))
     rows = cells.adjoint(torch.eye(120, dtype=torch.float64))
-    exact = float(torch.linalg.slogdet(torch.eye(120) + torch.block_diag(*metric.blocks(slice(None))) @ rows @ rows.mT)[1])
+    exact = float(
+        torch.linalg.slogdet(torch.eye(120) + torch.block_diag(*metric.blocks(slice(None))) @ rows @ rows.mT)[1]
+    )
     # The coarse model has all cells, and so nearly no noise: what is left would be the error of the quadrature.
     preconditioner = CoarsePreconditioner(CoarsePosterior(model, model, NOTHING), latent)
     for some in (preconditioner, CoarsePreconditioner(CoarsePosterior(model, model.coarsened(60), NOTHING), latent)):

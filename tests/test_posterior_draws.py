@@ -115,8 +115,14 @@ def test_maps_are_cut_to_the_interior_but_count_the_foreground(small_posterior):
     maps = small_posterior.percentiles([16, 50, 84], grid, samples=25)
     density, extinction = small_posterior.sample(grid, 25)
     assert_array_equal(maps.grid.edges, [200, 220, 240, 260, 280])
-    assert_allclose(maps.density_values, np.percentile(density.value, [16, 50, 84], axis=0, method="weibull")[..., 2:6], rtol=1e-12)
-    assert_allclose(maps.extinction_values, np.percentile(extinction.value, [16, 50, 84], axis=0, method="weibull")[..., 2:6], rtol=1e-12)
+    assert_allclose(
+        maps.density_values, np.percentile(density.value, [16, 50, 84], axis=0, method="weibull")[..., 2:6], rtol=1e-12
+    )
+    assert_allclose(
+        maps.extinction_values,
+        np.percentile(extinction.value, [16, 50, 84], axis=0, method="weibull")[..., 2:6],
+        rtol=1e-12,
+    )
     own = np.cumsum(density.value[..., 2:6] * 20, axis=-1)
     assert (maps.extinction_values[1] > 1.5 * np.median(own, axis=0)).all()
 

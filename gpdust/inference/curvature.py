@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from gpdust.errors import InferenceError
 from gpdust.inference.cells import PriorOnCells
 from gpdust.inference.precision import Precision
 
@@ -62,6 +63,11 @@ class ThetaCurvature:
             schur, response = _from_cells(precision, precision.cells.theta_derivatives(mean))
         twice = of_kernel.to(schur.dtype)
         fisher = schur + torch.outer(twice, twice) * schur
+        if not torch.isfinite(fisher).all():
+            raise InferenceError(
+                "what the stars say of the hyperparameters is not finite: a density has overflowed. Check the prior's "
+                "mean density and amplitude, and the errors of the brightest stars"
+            )
         values, vectors = torch.linalg.eigh(0.5 * (fisher + fisher.mT))
         curvature = (vectors * (values.clamp_min(0) + 1)) @ vectors.mT  # the prior of θ alone gives one
         return cls(curvature, response, relaxed)

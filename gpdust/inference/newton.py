@@ -1,10 +1,11 @@
 """Natural gradients and MGVI, one algorithm: Newton steps of the mean in the metric of the draws, then new draws.
 
-q(v) = N(m, Λ⁻¹) with Λ = I + JᵀWJ, the Gauss–Newton metric at the mean, and m where the gradient of the objective,
-averaged over mirrored joint draws of q, is zero. The metric averaged over the draws would raise the ELBO a little, but
-dense draws weigh most in it and it comes out some percent too narrow; so that is an option. The draws are Λ⁻¹ times
-coloured noise from standard normals that never change: with them fixed, the objective is a smooth function, and its
-predicted and actual decrease can be compared.
+q(v) = N(m, Λ⁻¹) with Λ = I + E[J]ᵀ W E[J], the Gauss–Newton metric of the mean Jacobian, and m where the gradient of
+the objective is zero; both are averages over mirrored joint draws of q. E[J] is the best linear approximation of
+extinction under q (statistical linearisation). E[JᵀWJ] would raise the ELBO a little, but dense draws weigh most in it
+and error bars come out some percent too narrow; so that is an option. The draws are Λ⁻¹ times coloured noise from
+standard normals that never change: with them fixed, the objective is a smooth function, and its predicted and actual
+decrease can be compared.
 
 The engines differ in linear algebra only. natural holds Λ as a matrix; mgvi multiplies by it (Knollmüller & Enßlin
 2019), with the posterior on a coarse grid as preconditioner and as the place to start from.
@@ -49,7 +50,7 @@ LEARN_STEPS = 8  # of the mean between steps of θ, at most
 KEEPING, MOVING = 30.0, 3.0  # tolerances in which the mean may then be short: a gradient that keeps φ forgives more
 SHORTEST_STEP = 1e-3  # of a standardised hyperparameter
 STUCK = 1e3  # a damping with which steps are so short that they promise nothing
-LARGEST_DAMPING = 1e8
+LARGEST_DAMPING = 1e14
 PROMISE_KEPT = 0.1  # share of the predicted decrease below which a step is not taken
 
 
@@ -80,8 +81,8 @@ class NewtonOptions:
     precondition : bool
         Whether mgvi uses its preconditioner: False shows what it is worth.
     averaged_metric : bool
-        Whether Λ takes the metric averaged over the draws, as the largest ELBO asks for, instead of that at the mean.
-        Its error bars are some percent narrower than those of the posterior; those at the mean hold what they say.
+        Whether Λ takes E[JᵀWJ] over the draws, as the largest ELBO asks for, instead of E[J]ᵀ W E[J]. Its error bars
+        are some percent narrower than those of the posterior.
     """
 
     samples: int = 20
@@ -364,7 +365,7 @@ class Newton:
                 actual = value - new_value
                 if actual >= PROMISE_KEPT * predicted or predicted < tolerance:
                     break
-                damping = max(4 * damping, 1.0)
+                damping = max(10 * damping, 1.0)
                 if damping > LARGEST_DAMPING:
                     break
             if actual < 0:  # rounding, at the bottom

@@ -80,10 +80,9 @@ class Objective:
         return value, place.mean + self.cells.adjoint(slope / count)
 
     def metric(self, place: Place, averaged: bool = False) -> StarMetric:
-        """G at the mean, or averaged over the draws."""
-        if averaged:
-            return self.response.averaged_metric(place.log_densities())
-        return self.response.metric(place.log_density)
+        """G by the mean Jacobian of the draws, or averaged over them."""
+        log_densities = place.log_densities()
+        return self.response.averaged_metric(log_densities) if averaged else self.response.metric(log_densities)
 
     def _blocks(self, place: Place) -> tuple[torch.Tensor, ...]:
         rows = max(1, DRAW_CELLS // len(place.log_density))

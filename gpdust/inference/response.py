@@ -35,8 +35,9 @@ class Response:
         return -self.statistics.log_likelihood(extinction), gradient.flatten(-2)
 
     def metric(self, log_density: torch.Tensor) -> PlainMetric:
-        """The metric at one log-density, shape (cells,)."""
-        return PlainMetric(self._slope(log_density), self.statistics)
+        """The metric at one log-density, shape (cells,), or of the mean Jacobian of draws, shape (draws, cells)."""
+        slope = self._slope(log_density)
+        return PlainMetric(slope.mean(0) if log_density.ndim == 2 else slope, self.statistics)
 
     def averaged_metric(self, log_densities: torch.Tensor) -> AveragedMetric:
         """The metric averaged over draws, shape (draws, cells)."""
