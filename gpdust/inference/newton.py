@@ -1,11 +1,11 @@
 """Natural gradients and MGVI, one algorithm: Newton steps of the mean in the metric of the draws, then new draws.
 
-q(v) = N(m, Λ⁻¹) with Λ = I + E[J]ᵀ W E[J], the Gauss–Newton metric of the mean Jacobian, and m where the gradient of
-the objective is zero; both are averages over mirrored joint draws of q. E[J] is the best linear approximation of
-extinction under q (statistical linearisation). E[JᵀWJ] would raise the ELBO a little, but dense draws weigh most in it
-and error bars come out some percent too narrow; so that is an option. The draws are Λ⁻¹ times coloured noise from
-standard normals that never change: with them fixed, the objective is a smooth function, and its predicted and actual
-decrease can be compared.
+q(v) = N(m, Λ⁻¹) with Λ = I + BᵀGB, where the Gauss–Newton metric G = Dᵀ Rᵀ W R D takes for D the root mean square of
+dρ/dφ over mirrored joint draws of q, and m where the gradient of the objective, averaged over the same draws, is
+zero. E[JᵀWJ] itself differs by the correlations of cells, and needs a matrix for each ray: that is an option. At the
+mean alone, cells of which stars say only that they are not dense would stay so wide that hyperparameters run away.
+The draws are Λ⁻¹ times coloured noise from standard normals that never change: with them fixed, the objective is a
+smooth function, and its predicted and actual decrease can be compared.
 
 The engines differ in linear algebra only. natural holds Λ as a matrix; mgvi multiplies by it (Knollmüller & Enßlin
 2019), with the posterior on a coarse grid as preconditioner and as the place to start from.
@@ -81,8 +81,8 @@ class NewtonOptions:
     precondition : bool
         Whether mgvi uses its preconditioner: False shows what it is worth.
     averaged_metric : bool
-        Whether Λ takes E[JᵀWJ] over the draws, as the largest ELBO asks for, instead of E[J]ᵀ W E[J]. Its error bars
-        are some percent narrower than those of the posterior.
+        Whether Λ takes E[JᵀWJ] over the draws, as the largest ELBO asks for, with a matrix for each ray, instead of the
+        metric at the root mean square of dρ/dφ.
     """
 
     samples: int = 20

@@ -80,7 +80,7 @@ class Objective:
         return value, place.mean + self.cells.adjoint(slope / count)
 
     def metric(self, place: Place, averaged: bool = False) -> StarMetric:
-        """G by the mean Jacobian of the draws, or averaged over them."""
+        """G at the root mean square of the draws, or averaged over them."""
         log_densities = place.log_densities()
         return self.response.averaged_metric(log_densities) if averaged else self.response.metric(log_densities)
 

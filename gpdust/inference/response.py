@@ -35,9 +35,9 @@ class Response:
         return -self.statistics.log_likelihood(extinction), gradient.flatten(-2)
 
     def metric(self, log_density: torch.Tensor) -> PlainMetric:
-        """The metric at one log-density, shape (cells,), or of the mean Jacobian of draws, shape (draws, cells)."""
+        """The metric at one log-density, shape (cells,), or at the root mean square of draws, shape (draws, cells)."""
         slope = self._slope(log_density)
-        return PlainMetric(slope.mean(0) if log_density.ndim == 2 else slope, self.statistics)
+        return PlainMetric(slope if log_density.ndim == 1 else slope.square().mean(0).sqrt(), self.statistics)
 
     def averaged_metric(self, log_densities: torch.Tensor) -> AveragedMetric:
         """The metric averaged over draws, shape (draws, cells)."""
