@@ -9,6 +9,7 @@ import torch
 from numpy.testing import assert_allclose
 
 import gpdust
+from gpdust.errors import InferenceError
 from gpdust.inference import matrix_free
 from gpdust.inference.cells import PriorOnCells
 from gpdust.inference.conjugate_gradient import conjugate_gradient
@@ -257,3 +258,18 @@ def test_conjugate_gradients_stop_at_a_floor_or_a_number_of_iterations():
     assert conjugate_gradient(lambda v: v @ matrix, right, lambda v: v, 0.0, 1000, floor=1e9).iterations == 0
     solved = conjugate_gradient(lambda v: v @ matrix, right, lambda v: v, 0.1, 100, scale=torch.full((1,), 1e-30))
     assert solved.iterations == 100
+
+
+@pytest.mark.parametrize("cells", [None, 12])
+def test_what_stars_know_of_latents_is_the_rest_of_the_inverse(problem, cells):
+    v = normal(3, len(problem.dense), seed=5)
+    expected = v - torch.linalg.solve(problem.dense, v.mT).mT
+    for precision in (problem.matrix_free(problem.coarse(cells)), problem.matrix_free()):
+        assert_allclose(precision.known(v, 1e-9), expected, atol=1e-6)
+
+
+def test_a_determinant_that_overflows_is_a_message(problem):
+    precision = problem.matrix_free()
+    precision.product = lambda latent: latent * math.nan
+    with pytest.raises(InferenceError, match="not finite"):
+        precision.log_determinant()

@@ -287,3 +287,33 @@ def test_the_chosen_spacing_misplaces_no_more_than_it_says(region):
 def test_an_unusable_prior_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         SpectralGP(**options)
+
+
+# Paths of the hyperparameters
+
+
+def learned_prior() -> tuple[SpectralGP, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """A sum of two kernels on a box, latents, hyperparameters off their start, and places."""
+    prior = SpectralGP(["matern32", "rbf"], [40, 25] * u.pc, [0.3, 0.2]).with_box(wide_box(12.0, 120.0))
+    generator = torch.Generator().manual_seed(2)
+    latent = torch.randn(prior.latent_size, dtype=torch.float64, generator=generator)
+    theta = 0.2 * torch.randn(prior.theta_size, dtype=torch.float64, generator=generator)
+    return prior, latent, theta, torch.from_numpy(np.random.default_rng(3).uniform(-40, 40, (50, 3)))
+
+
+def test_latents_that_grow_make_the_derivative_of_the_field():
+    """B p = ∂φ/∂θ by autograd."""
+    prior, latent, theta, places = learned_prior()
+    growth, constant = prior.theta_growth(theta, 1e-5)
+    found = prior.at(places, theta).apply(growth * latent + constant)
+    expected = torch.autograd.functional.jacobian(lambda t: prior.at(places, t).log_density(latent), theta).mT
+    assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_the_field_can_be_kept_while_hyperparameters_move():
+    prior, latent, theta, places = learned_prior()
+    step = 0.02 * torch.ones_like(theta)
+    moved = prior.same_field(latent, theta, theta + step)
+    before = prior.at(places, theta).log_density(latent)
+    assert_allclose(prior.at(places, theta + step).log_density(moved), before, atol=1e-8)
+    assert float((prior.at(places, theta + step).log_density(latent) - before).abs().max()) > 1e-3

@@ -32,6 +32,8 @@ class Solution:
 
     def log_form(self) -> torch.Tensor:
         """bᵀ P^{-1/2} ln(P^{-1/2} A P^{-1/2}) P^{-1/2} b by Lanczos quadrature, shape (batch,); for a start at zero."""
+        if not self.steps:  # nothing to solve: the operator is its preconditioner there
+            return torch.zeros_like(self.norm)
         alpha, beta = torch.stack(self.steps), torch.stack(self.ratios)[:-1]
         diagonal = 1 / alpha
         diagonal[1:] += beta / alpha[:-1]
@@ -39,6 +41,9 @@ class Solution:
         total = torch.empty_like(self.norm)
         for i in range(len(total)):
             kept = int(torch.isfinite(diagonal[:, i]).sum())
+            if not kept:
+                total[i] = torch.nan
+                continue
             lanczos = diagonal[:kept, i].diag() + beside[: kept - 1, i].diag(1) + beside[: kept - 1, i].diag(-1)
             values, vectors = torch.linalg.eigh(lanczos)
             total[i] = self.norm[i] * (vectors[0].square() * values.clamp_min(1e-300).log()).sum()

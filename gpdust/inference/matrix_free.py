@@ -6,6 +6,7 @@ import math
 
 import torch
 
+from gpdust.errors import InferenceError
 from gpdust.inference.cells import PriorOnCells
 from gpdust.inference.conjugate_gradient import Operator, Solution, conjugate_gradient
 from gpdust.inference.precision import Precision
@@ -133,9 +134,14 @@ class MatrixFreePrecision(Precision):
             solution = conjugate_gradient(
                 self.product, probes, self._precondition, PROBE_TOLERANCE, MAX_ITERATIONS, watch=quadrature.is_enough
             )
-            forms += (solution.log_form() - quadrature.left).tolist()
+            forms += (solution.log_form() - quadrature.left + 0 * solution.norm).tolist()  # what is not finite stays so
             left = max(left, quadrature.left)
         forms = torch.tensor(forms)
+        if not torch.isfinite(forms).all():
+            raise InferenceError(
+                "the determinant of the posterior's precision is not finite: a density has overflowed. Check the "
+                "prior's mean density and amplitude, and the errors of the brightest stars"
+            )
         known = self.preconditioner.log_determinant if self.preconditioner else 0.0
         return known + float(forms.mean()), math.hypot(float(forms.std()) / math.sqrt(PROBES), left)
 
