@@ -163,6 +163,12 @@ class DustModel:
             coarse.prior = self.prior.with_box(self.prior.box.coarser(max(1.0, size / max(self.prior.box.spacing))))
         return coarse
 
+    def with_errors_times(self, factor: float) -> DustModel:
+        """The same, with all errors of the stars so many times as large."""
+        model = copy.copy(self)
+        model.statistics = self.statistics.with_errors_times(factor)
+        return model
+
     def basis(self, prior: InducingGP, theta: torch.Tensor | None) -> list[LinearMap] | None:
         """The prior on all cells, chunk by chunk, without gradient; None where it would not fit into memory."""
         if isinstance(prior, InducingGP) and self.grid.n_rays * self.grid.n_cells * prior.latent_size * 8 > BASIS_BYTES:

@@ -11,11 +11,13 @@ from numpy.testing import assert_allclose
 import gpdust
 from gpdust.errors import InferenceError
 from gpdust.inference import matrix_free
+from gpdust.inference import preconditioner as preconditioners
 from gpdust.inference.cells import PriorOnCells
 from gpdust.inference.conjugate_gradient import conjugate_gradient
 from gpdust.inference.matrix_free import MatrixFreePrecision
+from gpdust.inference.objective import Objective
 from gpdust.inference.precision import DensePrecision
-from gpdust.inference.preconditioner import CoarsePosterior, CoarsePreconditioner
+from gpdust.inference.preconditioner import Preconditioner, Preconditioning, SharedLatents, krylov_space
 from gpdust.inference.response import Response
 from gpdust.prior.box import PeriodicBox
 
@@ -56,12 +58,22 @@ class Problem:
         )
 
     def matrix_free(self, preconditioner=None, seed: int = 0) -> MatrixFreePrecision:
-        return MatrixFreePrecision(self.cells, self.metric, preconditioner, seed)
+        return MatrixFreePrecision(self.cells, self.metric, preconditioner, seed=seed)
 
-    def coarse(self, cells: int | None = None) -> CoarsePreconditioner:
-        """The preconditioner: of the model itself, or of one of so many cells."""
-        coarse = self.model if cells is None else self.model.coarsened(cells)
-        return CoarsePreconditioner(CoarsePosterior(self.model, coarse, NOTHING), self.latent)
+    def preconditioner(self, cells: int | None = None) -> Preconditioner:
+        """That of the model itself, or of one of so many cells."""
+        if cells is None:
+            return Preconditioner(self.cells, self.metric)
+        return of_coarser(self.model, self.latent, cells)
+
+
+def of_coarser(model: gpdust.DustModel, latent: torch.Tensor, cells: int) -> Preconditioner:
+    """The preconditioner from a model of so many cells."""
+    coarse = model.coarsened(cells)
+    shared = None if coarse.prior is model.prior else SharedLatents(coarse.prior.box, model.prior.box)
+    there = PriorOnCells(coarse, NOTHING)
+    mean = latent if shared is None else shared.restrict(latent)
+    return Preconditioner(there, Response(coarse).metric(there.log_density(mean)), shared)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +104,7 @@ def test_the_product_is_that_of_the_dense_matrix(problem):
 @pytest.mark.parametrize("batch_latents", [1_000_000, 1])
 def test_the_solution_is_that_of_the_dense_matrix(problem, monkeypatch, damping, preconditioned, batch_latents):
     monkeypatch.setattr(matrix_free, "BATCH_LATENTS", batch_latents)
-    precision = problem.matrix_free(problem.coarse(12) if preconditioned else None)
+    precision = problem.matrix_free(problem.preconditioner(12) if preconditioned else None)
     matrix = problem.dense + damping * torch.eye(len(problem.dense), dtype=torch.float64)
     right = normal(3, len(matrix))
     expected = torch.linalg.solve(matrix, right.mT).mT
@@ -129,7 +141,7 @@ def test_chunks_of_rays_do_not_change_the_dense_precision(small_model, monkeypat
 
 @pytest.mark.parametrize("preconditioned", [False, True])
 def test_the_log_determinant_is_that_of_the_dense_matrix_within_its_error(problem, preconditioned):
-    preconditioner = problem.coarse(12) if preconditioned else None
+    preconditioner = problem.preconditioner(12) if preconditioned else None
     found, spread = np.array([problem.matrix_free(preconditioner, seed).log_determinant() for seed in range(16)]).T
     expected = float(torch.linalg.slogdet(problem.dense)[1])
     assert expected > 10
@@ -148,56 +160,120 @@ def test_latents_that_no_star_sees_do_not_spoil_the_log_determinant(mock_stars, 
     exact = float(
         torch.linalg.slogdet(torch.eye(120) + torch.block_diag(*metric.blocks(slice(None))) @ rows @ rows.mT)[1]
     )
-    # The coarse model has all cells, and so nearly no noise: what is left would be the error of the quadrature.
-    preconditioner = CoarsePreconditioner(CoarsePosterior(model, model, NOTHING), latent)
-    for some in (preconditioner, CoarsePreconditioner(CoarsePosterior(model, model.coarsened(60), NOTHING), latent)):
+    # The exact one leaves no noise: what is left would be the error of the quadrature.
+    for some in (Preconditioner(cells, metric), of_coarser(model, latent, 60)):
         found, spread = MatrixFreePrecision(cells, metric, some).log_determinant()
         assert abs(found - exact) < 0.2 + 3 * spread
 
 
 def test_with_the_model_itself_as_preconditioner_the_log_determinant_is_exact(problem):
-    found, spread = problem.matrix_free(problem.coarse()).log_determinant()
+    found, spread = problem.matrix_free(problem.preconditioner()).log_determinant()
     assert found == pytest.approx(float(torch.linalg.slogdet(problem.dense)[1]), abs=1e-3)
     assert spread < 1e-3
 
 
 def test_the_preconditioner_of_the_model_itself_is_the_inverse(problem):
     identity = torch.eye(len(problem.dense), dtype=torch.float64)
-    preconditioner = problem.coarse()
+    preconditioner = problem.preconditioner()
     assert_allclose(preconditioner(problem.dense), identity, atol=1e-6)
     assert preconditioner.log_determinant == pytest.approx(float(torch.linalg.slogdet(problem.dense)[1]), abs=1e-5)
 
 
 @pytest.mark.parametrize("cells", [None, 12])
 def test_a_preconditioner_is_symmetric_and_positive_and_colours_noise_with_its_inverse(problem, cells):
-    size, preconditioner = len(problem.dense), problem.coarse(cells)
+    size, preconditioner = len(problem.dense), problem.preconditioner(cells)
     inverse = preconditioner(torch.eye(size, dtype=torch.float64))
     assert_allclose(inverse, inverse.mT, atol=1e-10)
     assert float(torch.linalg.eigvalsh(inverse)[0]) > 0
     root = preconditioner.coloured(
-        torch.eye(size + preconditioner.n_cells, dtype=torch.float64)[:, :size],
-        torch.eye(size + preconditioner.n_cells, dtype=torch.float64)[:, size:],
+        torch.eye(size + preconditioner.rank, dtype=torch.float64)[:, :size],
+        torch.eye(size + preconditioner.rank, dtype=torch.float64)[:, size:],
     )
     assert_allclose(root.mT @ root @ inverse, torch.eye(size), atol=1e-5)
     assert preconditioner.log_determinant == pytest.approx(-float(torch.linalg.slogdet(inverse)[1]), abs=1e-4)
 
 
-def test_a_preconditioner_is_stale_where_the_density_has_moved(problem):
-    preconditioner = problem.coarse(12)
-    assert not preconditioner.is_stale(problem.latent)
-    assert preconditioner.is_stale(problem.latent + normal(len(problem.latent)))
+def test_a_preconditioner_never_exceeds_the_precision_that_it_was_built_for(problem, monkeypatch):
+    """Also where it holds a subspace only: the eigenvalues of P⁻¹Λ are at least one, and at most about REST."""
+    monkeypatch.setattr(preconditioners, "EXACT_CELLS", 1)
+    monkeypatch.setattr(preconditioners, "BLOCK", 3)
+    most = float(torch.linalg.eigvalsh(problem.dense)[-1])
+    monkeypatch.setattr(preconditioners, "REST", most / 100)
+    preconditioner = problem.preconditioner()
+    assert 3 <= preconditioner.rank < 24
+    left = torch.linalg.eigvals(preconditioner(problem.dense)).real
+    assert float(left.min()) > 1 - 1e-6 and float(left.max()) < most / 10
 
 
-def test_restriction_and_prolongation_are_adjoint(mock_stars, region):
+def test_a_krylov_space_holds_the_leading_directions(monkeypatch):
+    monkeypatch.setattr(preconditioners, "BLOCK", 10)
+    values = torch.logspace(6, -2, 200, dtype=torch.float64)
+    rotation = torch.linalg.qr(normal(200, 200))[0]
+    matrix = (rotation * values) @ rotation.mT
+    basis, projected = krylov_space(lambda rows: rows @ matrix, 200, 200, rest=10.0)
+    assert len(basis) < 200
+    assert_allclose(basis @ basis.mT, torch.eye(len(basis)), atol=1e-10)
+    assert_allclose(projected, basis @ matrix @ basis.mT, atol=1e-6)
+    left = torch.eye(200, dtype=torch.float64) - basis.mT @ basis
+    assert float(torch.linalg.matrix_norm(left @ matrix @ left, 2)) < 50
+    whole, _ = krylov_space(lambda rows: rows @ matrix, 200, 200, rest=0.0)
+    assert len(whole) == 200
+    assert_allclose(whole @ whole.mT, torch.eye(200), atol=1e-8)
+
+
+def test_a_preconditioner_is_replaced_when_a_new_one_pays(small_model, monkeypatch):
+    monkeypatch.setattr(preconditioners, "EXACT_CELLS", 1)
+    model = small_model(learn=True)
+    theta = torch.zeros(model.prior.theta_size, dtype=torch.float64)
+    preconditioning, response = Preconditioning(model), Response(model)
+
+    def at(theta: torch.Tensor) -> Preconditioner:
+        objective = Objective(PriorOnCells(model, theta), response)
+        latent = torch.zeros(model.prior.latent_size, dtype=torch.float64)
+        return preconditioning.at(objective, objective.place(latent, torch.zeros(0, len(latent))))
+
+    first = at(theta)
+    first.was_used(preconditioners.USUAL, 1000)  # no more than is usual
+    assert at(theta + 0.9 * preconditioners.MOVED) is first
+    assert at(theta + 1.1 * preconditioners.MOVED) is not first
+    second = at(theta + 1.1 * preconditioners.MOVED)
+    second.was_used(preconditioners.USUAL + 1, second.rank + 1)
+    assert at(theta + 1.1 * preconditioners.MOVED) is not second
+
+
+def test_large_models_are_preconditioned_by_coarser_ones(mock_stars, region, monkeypatch):
+    monkeypatch.setattr(preconditioners, "MOST_CELLS", 100)
+    monkeypatch.setattr(preconditioners, "FEWER_CELLS", 200)
+    model = spectral_model(mock_stars(300), region.grid((6, 6, 12)), spacing=10.0)
+    latent = 0.1 * normal(model.prior.latent_size)
+    objective = Objective(PriorOnCells(model, NOTHING), Response(model))
+    place = objective.place(latent, torch.zeros(0, len(latent)))
+    preconditioner = Preconditioning(model).at(objective, place)
+    assert preconditioner.rank <= 200
+    metric = objective.metric(place)
+    right = objective.cells.adjoint(metric.root(normal(2, 432)))
+    plain = MatrixFreePrecision(objective.cells, metric, None)
+    helped = MatrixFreePrecision(objective.cells, metric, preconditioner)
+    expected = plain.solve(right, 1e-8)
+    assert_allclose(helped.solve(right, 1e-8), expected, atol=1e-5 * float(expected.abs().max()))
+    assert helped.iterations[0][1] < 0.6 * plain.iterations[0][1]
+
+
+def test_shared_latents_are_added_where_they_were_taken_from(mock_stars, region):
     model = spectral_model(mock_stars(100), region.grid((6, 6, 12)), spacing=10.0)
-    coarse = CoarsePosterior(model, model.coarsened(40), NOTHING)
-    fine, small = normal(model.prior.latent_size), normal(coarse.cells.model.prior.latent_size, seed=1)
+    coarse = model.coarsened(40)
+    shared = SharedLatents(coarse.prior.box, model.prior.box)
+    fine, small = normal(model.prior.latent_size), normal(coarse.prior.latent_size, seed=1)
     assert len(small) < len(fine) / 4
-    assert_allclose((coarse.restrict(fine) * small).sum(), (fine * coarse.prolong(small)).sum(), rtol=1e-12)
+    added = shared.add(torch.zeros_like(fine), small)
+    assert_allclose((shared.restrict(fine) * small).sum(), (fine * added).sum(), rtol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["spectral", "inducing"])
-def test_the_preconditioner_saves_most_iterations_where_stars_are_precise(catalogue, region, small_prior, kind):
+def test_the_preconditioner_saves_most_iterations_where_stars_are_precise(
+    catalogue, region, small_prior, monkeypatch, kind
+):
+    monkeypatch.setattr(preconditioners, "EXACT_CELLS", 1)
     rng = np.random.default_rng(0)
     d = rng.uniform(180, 300, 2000)
     error = 10 ** rng.uniform(-3 if kind == "spectral" else -4, 0, 2000)
@@ -207,14 +283,14 @@ def test_the_preconditioner_saves_most_iterations_where_stars_are_precise(catalo
     cells = PriorOnCells(model, NOTHING)
     response, latent = Response(model), torch.zeros(model.prior.latent_size, dtype=torch.float64)
     metric = response.metric(cells.log_density(latent))
-    preconditioner = CoarsePreconditioner(CoarsePosterior(model, model.coarsened(300), NOTHING), latent)
+    preconditioner = Preconditioner(cells, metric)
     plain = MatrixFreePrecision(cells, metric, None)
     helped = MatrixFreePrecision(cells, metric, preconditioner)
-    right = cells.adjoint(metric.noise(normal(8, 768)))
+    right = cells.adjoint(metric.root(normal(8, 768)))
     plain.solve(right, 0.01)
     helped.solve(right, 0.01)
-    assert plain.iterations[0] > 40
-    assert helped.iterations[0] <= plain.iterations[0] / 2
+    assert plain.iterations[0][1] > 40
+    assert helped.iterations[0][1] <= plain.iterations[0][1] / 4
 
 
 def test_draws_have_the_covariance_of_the_inverse(problem):
@@ -223,7 +299,7 @@ def test_draws_have_the_covariance_of_the_inverse(problem):
     rotation = torch.linalg.qr(normal(size + 24, size + 24))[0]
     latents, cells = rotation[:, :size].contiguous(), rotation[:, size:].contiguous()
     covariance = torch.linalg.inv(problem.dense)
-    precisions = [problem.matrix_free(problem.coarse(12))]
+    precisions = [problem.matrix_free(problem.preconditioner(12))]
     if size < 100:
         precisions.append(DensePrecision(problem.cells, problem.metric))
     for precision in precisions:
@@ -232,10 +308,10 @@ def test_draws_have_the_covariance_of_the_inverse(problem):
 
 
 def test_an_error_of_a_draw_is_measured_by_what_the_stars_have_changed(problem):
-    precision = problem.matrix_free(problem.coarse(12))
+    precision = problem.matrix_free(problem.preconditioner(12))
     noise, cells = normal(6, len(problem.dense)), normal(6, 24, seed=1)
     exact, found = precision.draws(noise, cells, 1e-10), precision.draws(noise, cells, 0.03)
-    moved = problem.cells.adjoint(problem.metric.noise(cells))
+    moved = problem.cells.adjoint(problem.metric.root(cells))
     scale = (torch.linalg.solve(problem.dense, moved.mT).mT * moved).sum(-1)
     difference = found - exact
     assert float((((difference @ problem.dense) * difference).sum(-1) / scale).max()) < (3 * 0.03) ** 2
@@ -264,7 +340,7 @@ def test_conjugate_gradients_stop_at_a_floor_or_a_number_of_iterations():
 def test_what_stars_know_of_latents_is_the_rest_of_the_inverse(problem, cells):
     v = normal(3, len(problem.dense), seed=5)
     expected = v - torch.linalg.solve(problem.dense, v.mT).mT
-    for precision in (problem.matrix_free(problem.coarse(cells)), problem.matrix_free()):
+    for precision in (problem.matrix_free(problem.preconditioner(cells)), problem.matrix_free()):
         assert_allclose(precision.known(v, 1e-9), expected, atol=1e-6)
 
 

@@ -102,7 +102,7 @@ def test_noise_has_the_metric_as_its_covariance(model, monkeypatch, block_bytes,
     monkeypatch.setattr(star_metric, "BLOCK_BYTES", block_bytes)
     metric = metric_at(model, averaged)
     blocks = metric.blocks(slice(None))
-    root = metric.noise(torch.eye(24, dtype=torch.float64))
+    root = metric.root(torch.eye(24, dtype=torch.float64))
     covariance = (root.mT @ root).reshape(4, 6, 4, 6)
     for ray in range(4):
         assert_allclose(scaled(covariance[ray, :, ray], blocks[ray]), scaled(blocks[ray], blocks[ray]), atol=1e-8)
@@ -115,7 +115,7 @@ def test_cells_that_no_star_sees_have_no_metric_and_no_noise(small_model, mock_s
     model = small_model(mock_stars(100, distance=(180, 215)))  # in the first two of six cells
     metric = metric_at(model, averaged)
     blocks = metric.blocks(slice(None))
-    noise = metric.noise(torch.ones(2, 24, dtype=torch.float64)).unflatten(-1, (4, 6))
+    noise = metric.root(torch.ones(2, 24, dtype=torch.float64)).unflatten(-1, (4, 6))
     gradient = Response(model).energy_and_gradient(LOG_DENSITY)[1].unflatten(-1, (4, 6))
     for seen in (blocks[:, :2, :2], noise[..., :2], gradient[..., :2]):
         assert torch.isfinite(seen).all() and (seen != 0).all()
@@ -130,7 +130,7 @@ def test_errors_over_six_decades_leave_the_noise_finite(catalogue, small_grid, s
     stars = catalogue(rng.uniform(50, 90, 300), rng.uniform(-10, 10, 300), d, 0.01, 10 ** rng.uniform(-6, 0, 300))
     metric = metric_at(small_model(stars), averaged)
     blocks = metric.blocks(slice(None))
-    root = metric.noise(torch.eye(24, dtype=torch.float64))
+    root = metric.root(torch.eye(24, dtype=torch.float64))
     assert torch.isfinite(root).all()
     covariance = (root.mT @ root).reshape(4, 6, 4, 6)
     for ray in range(4):

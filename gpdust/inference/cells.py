@@ -8,9 +8,10 @@ from functools import cached_property
 import torch
 
 from gpdust.model import LN10, DustModel
-from gpdust.prior import LinearMap, SpectralGP
+from gpdust.prior import LinearMap
 
 GRAPH_NUMBERS = 4_000_000  # of all draws that a gradient is taken of at once
+COVARIANCE_NUMBERS = 300_000  # of all latents that are held at once: they stay in the caches
 STEP = 1e-4  # of a standardised hyperparameter; a difference this fine is exact enough for a metric
 
 
@@ -48,6 +49,13 @@ class PriorOnCells:
             total = part if total is None else total.add_(part)
         return total
 
+    @cached_property
+    def covariance(self) -> torch.Tensor:
+        """K = B Bᵀ, dex², shape (cells, cells): for few cells."""
+        rows = max(1, COVARIANCE_NUMBERS // self.model.prior.latent_size)
+        identity = torch.eye(len(self.offset), dtype=torch.float64)
+        return torch.cat([self.apply(self.adjoint(some)) for some in identity.split(rows)])
+
     def log_density(self, latent: torch.Tensor) -> torch.Tensor:
         """φ, with half the variance of the residual: (..., latent) to (..., cells)."""
         return self.apply(latent).add_(self.offset)
@@ -63,8 +71,12 @@ class PriorOnCells:
 
     @cached_property
     def _growth(self) -> tuple[torch.Tensor, torch.Tensor] | None:
-        prior = self.model.prior
-        return prior.theta_growth(self.theta, STEP) if isinstance(prior, SpectralGP) else None
+        return self.model.prior.theta_growth(self.theta, STEP)
+
+    @property
+    def keeps_field(self) -> bool:
+        """Whether latents can follow the hyperparameters such that φ stays."""
+        return self._growth is not None
 
     def theta_latents(self, latent: torch.Tensor) -> torch.Tensor | None:
         """P with B p = ∂φ/∂θ at fixed v, shape (P, latent); none where the prior's latents don't scale one by one."""

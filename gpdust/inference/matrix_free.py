@@ -10,14 +10,14 @@ from gpdust.errors import InferenceError
 from gpdust.inference.cells import PriorOnCells
 from gpdust.inference.conjugate_gradient import Operator, Solution, conjugate_gradient
 from gpdust.inference.precision import Precision
-from gpdust.inference.preconditioner import CoarsePreconditioner
+from gpdust.inference.preconditioner import Preconditioner
 from gpdust.inference.star_metric import StarMetric
 
 MAX_ITERATIONS = 400
 BATCH_LATENTS = 4_000_000  # of all right sides that are solved at once
 PROBES = 8
 PROBE_TOLERANCE = 1e-4
-PROBE_LOOK = 10  # iterations between looks at a determinant
+PROBE_LOOK = 4  # iterations between looks at a determinant
 LEAST_RATIO, MOST_RATIO = 0.6, 0.9  # from look to look, of what a determinant comes down by: it slows
 
 
@@ -28,26 +28,24 @@ class MatrixFreePrecision(Precision):
     ----------
     cells, metric
         See `Precision`.
-    preconditioner : CoarsePreconditioner or None
+    preconditioner : Preconditioner or None
+    iterations : list of (str, int), optional
+        Where to note what each solve was for, and how many iterations it took.
     seed : int
         Of the probes of the determinant.
-
-    Attributes
-    ----------
-    iterations : list of int
-        Of each solve so far.
     """
 
     def __init__(
         self,
         cells: PriorOnCells,
         metric: StarMetric,
-        preconditioner: CoarsePreconditioner | None,
+        preconditioner: Preconditioner | None,
+        iterations: list[tuple[str, int]] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(cells, metric)
         self.preconditioner, self.seed = preconditioner, seed
-        self.iterations: list[int] = []
+        self.iterations = [] if iterations is None else iterations
 
     @property
     def _precondition(self) -> Operator:
@@ -56,6 +54,11 @@ class MatrixFreePrecision(Precision):
     @property
     def _batch(self) -> int:
         return max(1, BATCH_LATENTS // self.cells.model.prior.latent_size)
+
+    def _note(self, what: str, solution: Solution) -> None:
+        self.iterations.append((what, solution.iterations))
+        if self.preconditioner:
+            self.preconditioner.was_used(solution.iterations, len(solution.x))
 
     def solve(
         self,
@@ -79,7 +82,7 @@ class MatrixFreePrecision(Precision):
                 product, right[some], self._precondition, tolerance, MAX_ITERATIONS, guess, floor=floor
             )
             answers.append(solution.x)
-            self.iterations.append(solution.iterations)
+            self._note("solve", solution)
         return torch.cat(answers)
 
     def known(self, latent: torch.Tensor, tolerance: float) -> torch.Tensor:
@@ -96,7 +99,7 @@ class MatrixFreePrecision(Precision):
                 self.product, some, self._precondition, tolerance, MAX_ITERATIONS, guess, scale=seen
             )
             answers.append(some - solution.x)
-            self.iterations.append(solution.iterations)
+            self._note("known", solution)
         return torch.cat(answers)
 
     def _solve_draws(
@@ -113,7 +116,7 @@ class MatrixFreePrecision(Precision):
                 self.product, right, self._precondition, tolerance, MAX_ITERATIONS, guess, scale=seen
             )
             answers.append(solution.x)
-            self.iterations.append(solution.iterations)
+            self._note("draw", solution)
         return torch.cat(answers)
 
     def log_determinant(self) -> tuple[float, float]:
@@ -128,12 +131,13 @@ class MatrixFreePrecision(Precision):
             batch = min(self._batch, PROBES - len(forms))
             probes = torch.randn(batch, size, dtype=torch.float64, generator=generator)
             if self.preconditioner:
-                coarse = torch.randn(batch, self.preconditioner.n_cells, dtype=torch.float64, generator=generator)
-                probes = self.preconditioner.coloured(probes, coarse)
+                directions = torch.randn(batch, self.preconditioner.rank, dtype=torch.float64, generator=generator)
+                probes = self.preconditioner.coloured(probes, directions)
             quadrature = Quadrature()
             solution = conjugate_gradient(
                 self.product, probes, self._precondition, PROBE_TOLERANCE, MAX_ITERATIONS, watch=quadrature.is_enough
             )
+            self._note("determinant", solution)
             forms += (solution.log_form() - quadrature.left + 0 * solution.norm).tolist()  # what is not finite stays so
             left = max(left, quadrature.left)
         forms = torch.tensor(forms)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
 
@@ -27,16 +26,19 @@ from gpdust.inference.convergence import StoppingReport, StoppingRule
 from gpdust.inference.curvature import ThetaCurvature
 from gpdust.inference.elbo import gaussian_elbo
 from gpdust.inference.matrix_free import MatrixFreePrecision
+from gpdust.inference.mean import find_mean
 from gpdust.inference.objective import Objective, Place
+from gpdust.inference.occam import theta_gradient
 from gpdust.inference.precision import DensePrecision, Precision
-from gpdust.inference.preconditioner import COARSE_CELLS, CoarsePosterior, CoarsePreconditioner
+from gpdust.inference.preconditioner import Preconditioning
 from gpdust.inference.progress import Progress
 from gpdust.inference.response import Response
 from gpdust.inference.state import NewtonState
 from gpdust.inference.trace import Trace
 from gpdust.model import DustModel
-from gpdust.prior import SpectralGP, transfer
+from gpdust.prior import transfer
 
+COARSEST_CELLS = 1000  # of the grids that a fit climbs through
 COARSER = 12  # times fewer cells from grid to grid
 COARSE_GAIN = 3.0  # nats: what hyperparameters on a coarser grid need not gain
 COARSE_ROUNDS = 12  # of learning there, at most
@@ -45,13 +47,10 @@ LEAST_MIXING = 0.2
 MOST_ROUNDS = 20  # of new draws
 DENSE_SAMPLES = 200  # while natural learns: there they cost little, and few draws mislead hyperparameters
 CURVATURE, FINAL_CURVATURE = 0.5, 0.1  # tolerances of its solves: steps of θ, and its errors
-VOLUME_PROBES, VOLUME = 8, 0.3  # of the gradient's volume term, and tolerance of their solves
 LEARN_STEPS = 8  # of the mean between steps of θ, at most
 KEEPING, MOVING = 30.0, 3.0  # tolerances in which the mean may then be short: a gradient that keeps φ forgives more
 SHORTEST_STEP = 1e-3  # of a standardised hyperparameter
 STUCK = 1e3  # a damping with which steps are so short that they promise nothing
-LARGEST_DAMPING = 1e14
-PROMISE_KEPT = 0.1  # share of the predicted decrease below which a step is not taken
 
 
 @dataclass(frozen=True)
@@ -88,9 +87,9 @@ class NewtonOptions:
     samples: int = 20
     tolerance: float = 0.1
     theta_tolerance: float = 0.3
-    solve_tolerance: float = 0.1
+    solve_tolerance: float = 0.03
     sample_tolerance: float = 0.1
-    reach: float = 0.5
+    reach: float = 1.0
     theta_reach: float = 0.7
     max_steps: int = 200
     coarse_start: bool = True
@@ -116,10 +115,8 @@ class Newton:
             )
         self.model, self.options, self.dense = model, options, dense
         self.response = Response(model)
-        self._coarse_model = model.coarsened(COARSE_CELLS) if options.precondition and not dense else None
+        self._preconditioning = Preconditioning(model) if options.precondition and not dense else None
         self._objective: Objective | None = None
-        self._coarse: CoarsePosterior | None = None
-        self._last: CoarsePreconditioner | None = None
         self._recent: Precision | None = None
         self.iterations: list[tuple[str, int]] = []
 
@@ -159,30 +156,45 @@ class Newton:
     def _climb(self, state: NewtonState) -> NewtonState:
         """From the prior to near the most probable density, with a fit of a coarser grid as the place to start from."""
         cells = math.prod(self.response.shape)
-        coarser = cells // COARSER if cells > 2 * COARSER * COARSE_CELLS else COARSE_CELLS
+        coarser = cells // COARSER if cells > 2 * COARSER * COARSEST_CELLS else COARSEST_CELLS
         start = state
         if self.options.coarse_start and cells > 2 * coarser and not state.mean.any():
             start = self._from_coarser(state, coarser)
         try:
-            state = self._newton(start, self._at(start.theta), self._precision, NEAR)
+            state = self._find_mean(start, self._at(start.theta), NEAR)
         except InferenceError:  # where the coarse grid led to, the fine one has no density
             if start is state:
                 raise
-            state = self._newton(state, self._at(state.theta), self._precision, NEAR)
+            state = self._find_mean(state, self._at(state.theta), NEAR)
         return replace(state, phase="learn" if self.model.prior.theta_size else "settle")
 
     def _from_coarser(self, state: NewtonState, cells: int) -> NewtonState:
         """Fit a coarser grid, hyperparameters and all, in the same way."""
-        coarse = Newton(self.model.coarsened(cells), replace(self.options, theta_tolerance=COARSE_GAIN), self.dense)
-        coarse._started, coarse._progress = self._started, self._progress
-        start = replace(state, mean=coarse.init(0).mean)
-        end = coarse._climb(start)
+        coarse = self._on(self.model.coarsened(cells))
+        end = coarse._climb(replace(state, mean=coarse.init(0).mean))
+        if end.phase == "learn":
+            # Else hyperparameters would explain by tiny and wild structure what is due to cells of that size.
+            coarse = self._on(coarse.model.with_errors_times(coarse._misfit(end)))
+            end = coarse._find_mean(end, coarse._at(end.theta), NEAR)
         for _ in range(COARSE_ROUNDS):
             if end.phase != "learn" or len(end.trace) >= self.options.max_steps:
                 break
             end = coarse._learn(end)
         mean = transfer(end.mean, coarse.model.prior, self.model.prior)
         return replace(state, mean=mean, theta=end.theta)
+
+    def _on(self, model: DustModel) -> Newton:
+        """The engine for another grid, on the way to the fit of this one."""
+        coarse = Newton(model, replace(self.options, theta_tolerance=COARSE_GAIN), self.dense)
+        coarse._started, coarse._progress = self._started, self._progress
+        return coarse
+
+    def _misfit(self, state: NewtonState) -> float:
+        """How many times larger than their errors the stars' deviations are, at least one."""
+        energy = float(self.response.energy(self._at(state.theta).cells.log_density(state.mean)))
+        statistics = self.model.statistics
+        chi_squared = 2 * (energy - statistics.normalisation)
+        return math.sqrt(max(1.0, chi_squared / max(statistics.n_stars, 1)))
 
     def _learn(self, state: NewtonState) -> NewtonState:
         """New draws, the mean that belongs to them, and one step of the hyperparameters, which carries v along."""
@@ -195,12 +207,12 @@ class Newton:
 
     def _learn_at(self, objective: Objective, state: NewtonState) -> NewtonState:
         samples = max(self.options.samples, DENSE_SAMPLES) if self.dense else self.options.samples
-        keeping = isinstance(self.model.prior, SpectralGP)
+        keeping = objective.cells.keeps_field
         state = self._redraw(state, objective, (1.0 if keeping else 0.3) * self.options.sample_tolerance, samples)
         short = (KEEPING if keeping else MOVING) * self.options.tolerance
-        state = self._newton(state, objective, self._precision, short, at_most=LEARN_STEPS)
+        state = self._find_mean(state, objective, short, at_most=LEARN_STEPS)
         curvature = self._curvature(state, CURVATURE)
-        gradient = self._theta_gradient(objective, state, curvature)
+        gradient = theta_gradient(objective, state.mean, state.draws, curvature, self._recent, state.seed)
         if len(state.theta_step):
             lost = 0.5 * float((gradient + state.theta_slope) @ state.theta_step)
             if not lost <= max(self.options.theta_tolerance, 0.0):  # nor if it is not a number
@@ -213,36 +225,6 @@ class Newton:
         carried = curvature.carry(objective.cells, state.mean, step) - state.mean
         state = replace(state, theta_step=step, theta_slope=gradient, mean_before=state.mean, mean_step=carried)
         return replace(state, theta=state.theta + step, mean=state.mean + carried)
-
-    def _theta_gradient(self, objective: Objective, state: NewtonState, curvature: ThetaCurvature) -> torch.Tensor:
-        """Of −ELBO by θ, shape (P,).
-
-        Where a prior scales its latents one by one, v = m ± δ moves along such that φ stays: then the likelihood does
-        not change at all, and only KL(q ‖ prior) does, by −pᵀm for the mean and tr D (I − Λ⁻¹) for the volume. At fixed
-        v the gradient would be the difference of two numbers up to a million times larger. What the mean is still short
-        of its place counts to first order.
-        """
-        cells = objective.cells
-        latents = cells.theta_latents(state.mean)
-        if latents is not None:
-            left = objective.gradient(objective.place(state.mean, state.draws))[1]
-            of_mean = curvature.relaxed @ left - latents @ state.mean
-            return state.theta + of_mean + cells.theta_volume(self._information(state.seed))
-        slopes = objective.slopes(objective.place(state.mean, state.draws))
-        latents = torch.cat([state.mean + state.draws, state.mean - state.draws])
-        return state.theta + cells.theta_gradient(latents, slopes / len(slopes))
-
-    def _information(self, seed: int) -> torch.Tensor:
-        """The diagonal of I − Λ⁻¹, by random signs: unbiased, and the same signs at every step; shape (M,).
-
-        Draws have it too, as 1 − δ², but to them every latent of which stars know little adds noise.
-        """
-        generator = torch.Generator().manual_seed(seed)
-        size = (VOLUME_PROBES, self.model.prior.latent_size)
-        signs = torch.randint(0, 2, size, generator=generator).mul_(2).sub_(1).double()
-        known = self._recent.known(signs, VOLUME)
-        self._note(self._recent, "volume")
-        return (signs * known).mean(0)
 
     def _step_back(self, state: NewtonState) -> NewtonState:
         """A third of the last step of θ, which by its slopes at both ends has lost."""
@@ -263,7 +245,7 @@ class Newton:
         before = state.mean
         try:
             drawn = self._redraw(state, objective, self.options.sample_tolerance)
-            state = self._newton(drawn, objective, self._precision, self.options.tolerance)
+            state = self._find_mean(drawn, objective, self.options.tolerance)
         except InferenceError:  # draws so wide that a density overflows: take less of their change
             if not len(state.draws) or state.mixing <= LEAST_MIXING:
                 raise
@@ -283,10 +265,8 @@ class Newton:
 
     def _at(self, theta: torch.Tensor) -> Objective:
         if self._objective is None or not torch.equal(self._objective.cells.theta, theta):
-            self._objective = self._coarse = None  # let go of the old ones first: they may be large
+            self._objective = None  # let go of the old one first: it may be large
             self._objective = Objective(PriorOnCells(self.model, theta), self.response)
-            if self._coarse_model:
-                self._coarse = CoarsePosterior(self.model, self._coarse_model, theta)
         return self._objective
 
     def _precision(self, objective: Objective, place: Place) -> Precision:
@@ -295,17 +275,9 @@ class Newton:
         if self.dense:
             self._recent = DensePrecision(objective.cells, metric)
         else:
-            self._recent = MatrixFreePrecision(objective.cells, metric, self._preconditioner(place))
+            preconditioner = self._preconditioning and self._preconditioning.at(objective, place)
+            self._recent = MatrixFreePrecision(objective.cells, metric, preconditioner, self.iterations)
         return self._recent
-
-    def _preconditioner(self, place: Place) -> CoarsePreconditioner | None:
-        """The preconditioner for a place: the last one, if it was built near by."""
-        if not self.options.precondition:
-            return None
-        if self._last is None or self._last.coarse is not self._coarse or self._last.is_stale(place.mean):
-            self._last = None
-            self._last = CoarsePreconditioner(self._coarse, place.mean)
-        return self._last
 
     def _redraw(
         self, state: NewtonState, objective: Objective, tolerance: float, samples: int | None = None
@@ -314,18 +286,11 @@ class Newton:
         precision = self._precision(objective, objective.place(state.mean, state.draws))
         pairs = (samples or self.options.samples) // 2
         start = state.draws if len(state.draws) == pairs else None
-        draws = self._draws(precision, state.seed, pairs, tolerance, start)
+        # Λ⁻¹ times coloured noise has the covariance Λ⁻¹ Λ Λ⁻¹.
+        draws = precision.draws(*self._standard(state.seed, pairs), tolerance, start)
         if start is not None and state.mixing < 1:
             draws = start + state.mixing * (draws - start)
         return replace(state, draws=draws)
-
-    def _draws(
-        self, precision: Precision, seed: int, pairs: int, tolerance: float, start: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Λ⁻¹ times coloured noise: its covariance is Λ⁻¹ Λ Λ⁻¹. Shape (pairs, latent)."""
-        draws = precision.draws(*self._standard(seed, pairs), tolerance, start)
-        self._note(precision, "draw")
-        return draws
 
     def _standard(self, seed: int, pairs: int) -> tuple[torch.Tensor, torch.Tensor]:
         """The standard normals behind all draws, shapes (pairs, latent) and (pairs, cells)."""
@@ -333,68 +298,34 @@ class Newton:
         latents = torch.randn(pairs, self.model.prior.latent_size, dtype=torch.float64, generator=generator)
         return latents, torch.randn(pairs, math.prod(self.response.shape), dtype=torch.float64, generator=generator)
 
-    def _note(self, precision: Precision, what: str) -> None:
-        if isinstance(precision, MatrixFreePrecision):
-            self.iterations += [(what, count) for count in precision.iterations]
-            precision.iterations.clear()
-
-    def _newton(
-        self,
-        state: NewtonState,
-        objective: Objective,
-        make_precision: Callable[[Objective, Place], Precision],
-        tolerance: float,
-        at_most: int | None = None,
+    def _find_mean(
+        self, state: NewtonState, objective: Objective, tolerance: float, at_most: float = math.inf
     ) -> NewtonState:
-        """Steps of the mean at fixed draws, until the next would gain less than the tolerance."""
-        place = objective.place(state.mean, state.draws)
-        value, gradient = objective.gradient(place)
-        damping, predicted, actual, taken = state.damping, math.inf, math.inf, 0
-        self._check(value)
-        while predicted > tolerance and (at_most is None or taken < at_most):
-            precision = make_precision(objective, place)
-            while True:
-                solve_tolerance = self.options.solve_tolerance
-                step = -precision.solve(gradient[None], solve_tolerance, damping, floor=tolerance)[0]
-                self._note(precision, "step")
-                field = objective.cells.apply(step)
-                share = min(1.0, self.options.reach / max(float(field.abs().max()), 1e-12))
-                predicted = self._predicted(precision, step, gradient, share)
-                new = place.moved(step, field, share)
-                new_value, new_gradient = objective.gradient(new)
-                actual = value - new_value
-                if actual >= PROMISE_KEPT * predicted or predicted < tolerance:
-                    break
-                damping = max(10 * damping, 1.0)
-                if damping > LARGEST_DAMPING:
-                    break
-            if actual < 0:  # rounding, at the bottom
-                break
-            damping = 0.0 if damping <= 1 else damping / 4
-            place, taken, value, gradient = new, taken + 1, new_value, new_gradient
-            self._record(state, value)
-            if len(state.trace) >= self.options.max_steps:
-                break
-        return replace(state, mean=place.mean, damping=damping, predicted=predicted, actual=actual)
+        """The mean that belongs to the draws."""
 
-    @staticmethod
-    def _predicted(precision: Precision, step: torch.Tensor, gradient: torch.Tensor, share: float) -> float:
-        linear = float((gradient * step).sum())
-        quadratic = float((step * precision.product(step[None])[0]).sum())
-        return -(share * linear + 0.5 * share**2 * quadratic)
+        def goes_on(value: float) -> bool:
+            self._record(state, value)
+            return len(state.trace) < self.options.max_steps
+
+        found = find_mean(
+            objective,
+            objective.place(state.mean, state.draws),
+            lambda place: self._precision(objective, place),
+            tolerance,
+            self.options.solve_tolerance,
+            self.options.reach,
+            goes_on,
+            state.damping,
+            at_most,
+        )
+        return replace(
+            state, mean=found.place.mean, damping=found.damping, predicted=found.predicted, actual=found.actual
+        )
 
     def _record(self, state: NewtonState, value: float) -> None:
         hyperparameters = self.model.prior.hyperparameters.report(state.theta)
         state.trace.append(-value, 1.0, state.phase, time.perf_counter() - self._started, hyperparameters)
         self._progress.step(state.phase, 1.0, -value)
-
-    @staticmethod
-    def _check(value: float) -> None:
-        if not math.isfinite(value):
-            raise InferenceError(
-                f"the objective is {value}: a density has overflowed. Check the prior's mean density and amplitude, "
-                "and the errors of the brightest stars"
-            )
 
     # The end
 

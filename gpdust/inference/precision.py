@@ -45,7 +45,7 @@ class Precision(ABC):
         -------
         Tensor, shape (batch, latent)
         """
-        from_stars = self.cells.adjoint(self.metric.noise(standard_cells))
+        from_stars = self.cells.adjoint(self.metric.root(standard_cells))
         return self._solve_draws(standard, from_stars, tolerance, start)
 
     def _solve_draws(

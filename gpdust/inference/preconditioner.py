@@ -1,153 +1,216 @@
-"""A coarse posterior as a preconditioner: the stars' information on few large cells, inverted exactly.
+"""What stars know best, found once and inverted exactly: a preconditioner of rank some hundreds.
 
 Near stars are precise and every far star sees all the dust in front of it, so that the information of the stars spans
-six orders of magnitude, nearly all of it in smooth modes. Those a grid of few cells sees as well as a fine one: there
-P = I + BᵀGB of the coarse model is Λ, up to a factor of order one, and Woodbury's identity inverts it,
+six orders of magnitude and more; yet only some hundreds of its eigenvalues stand far above one. With G = L Lᵀ and
+V = BᵀL, a subspace Q that holds the leading eigenvectors of A = VᵀV gives a P that never exceeds Λ = I + V Vᵀ,
 
-    P⁻¹ = I − BᵀL (I + LᵀKL)⁻¹ LᵀB,   G = L Lᵀ ray by ray,   K = B Bᵀ.
+    P = I + V Q Qᵀ Vᵀ,   P⁻¹ = I − V Q (I + Qᵀ A Q)⁻¹ Qᵀ Vᵀ,
+
+and the eigenvalues of P⁻¹Λ lie between one and 1 + ‖(I − QQᵀ) A (I − QQᵀ)‖. Q is a block Krylov space of A, for which
+as many products are enough as it has dimensions (Musco & Musco 2015).
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 
 from gpdust.errors import InferenceError
 from gpdust.inference.cells import PriorOnCells
+from gpdust.inference.conjugate_gradient import Operator
+from gpdust.inference.objective import Objective, Place
 from gpdust.inference.response import Response
+from gpdust.inference.star_metric import PlainMetric
 from gpdust.model import DustModel
-from gpdust.prior import SpectralGP
+from gpdust.prior.box import PeriodicBox
 
-COARSE_CELLS = 1000
-STALE = 0.15  # dex
-COVARIANCE_LATENTS = 300_000  # of all rows held at once: they stay in the caches
+EXACT_CELLS = 2500  # up to which A is held as a matrix
+BLOCK = 40
+MOST_VECTORS = 1600
+MOST_NUMBERS = 40_000_000  # of all vectors of the subspace
+ROWS_LATENTS = 600_000  # of all rows that are multiplied at once: they stay in the caches
+REST = 50.0  # information that is left to the conjugate gradients: its root is about the number of their iterations
+USUAL = 15  # iterations that say nothing against a preconditioner
+MOVED = 0.3  # of a standardised hyperparameter, after which one is not used any more
+MOST_CELLS = 60_000  # of a model whose own cells are used: a coarser one has FEWER_CELLS
+FEWER_CELLS = 15_000
 
 
-class CoarsePosterior:
-    """The coarse model at given hyperparameters.
+class SharedLatents:
+    """Those latents that a prior on a coarser box shares with the one on a finer box.
 
     Parameters
     ----------
-    model : DustModel
-        The fine one.
-    coarse : DustModel
-        See `DustModel.coarsened`.
-    theta : Tensor, shape (P,)
+    coarse, fine : PeriodicBox
     """
 
-    def __init__(self, model: DustModel, coarse: DustModel, theta: torch.Tensor) -> None:
-        self.cells = PriorOnCells(coarse, theta)
-        self.response = Response(coarse)
-        self.latent_size = model.prior.latent_size
-        self._shared = None
-        if isinstance(model.prior, SpectralGP) and coarse.prior.box != model.prior.box:
-            self._shared = coarse.prior.box.transfer_indices(model.prior.box)
-        self.covariance = self._covariance()
-
-    def _covariance(self) -> torch.Tensor:
-        """K = B Bᵀ of the coarse cells, dex², from those latents alone that the fine model has too."""
-        size = self.cells.model.prior.latent_size
-        shared = torch.ones(size, dtype=torch.float64)
-        if self._shared is not None:
-            shared.zero_()[self._shared[0]] = 1.0
-        identity = torch.eye(len(self.cells.offset), dtype=torch.float64)
-        rows = max(1, COVARIANCE_LATENTS // size)
-        return torch.cat([self.cells.apply(self.cells.adjoint(some).mul_(shared)) for some in identity.split(rows)])
+    def __init__(self, coarse: PeriodicBox, fine: PeriodicBox) -> None:
+        self.here, self.there = coarse.transfer_indices(fine)
+        self.coarse_size = coarse.latent_size
 
     def restrict(self, latent: torch.Tensor) -> torch.Tensor:
-        """Those latents that the coarse model has: (..., fine latent) to (..., coarse latent)."""
-        if self._shared is None:
-            return latent
-        here, there = self._shared
-        coarse = latent.new_zeros(*latent.shape[:-1], self.cells.model.prior.latent_size)
-        coarse[..., here] = latent[..., there]
+        """(..., fine latent) to (..., coarse latent)."""
+        coarse = latent.new_zeros(*latent.shape[:-1], self.coarse_size)
+        coarse[..., self.here] = latent[..., self.there]
         return coarse
 
-    def prolong(self, latent: torch.Tensor) -> torch.Tensor:
-        """Adjoint of `restrict`: latents that only the fine model has are zero."""
-        if self._shared is None:
-            return latent
-        here, there = self._shared
-        fine = latent.new_zeros(*latent.shape[:-1], self.latent_size)
-        fine[..., there] = latent[..., here]
-        return fine
-
-    def without(self, latent: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
-        """Fine latents less the prolongation of coarse ones."""
-        if self._shared is None:
-            return latent - coarse
-        here, there = self._shared
-        left = latent.clone()
-        left[..., there] -= coarse[..., here]
-        return left
+    def add(self, latent: torch.Tensor, coarse: torch.Tensor) -> torch.Tensor:
+        """Fine latents with coarse ones added in place."""
+        latent[..., self.there] += coarse[..., self.here]
+        return latent
 
 
-class CoarsePreconditioner:
+class Preconditioner:
     """P at one place.
 
     Parameters
     ----------
-    coarse : CoarsePosterior
-    latent : Tensor, shape (fine latent,)
-        Where the extinction is linearised.
+    cells : PriorOnCells
+        Of the model itself, or of a coarser one.
+    metric : PlainMetric
+        G on those cells.
+    shared : SharedLatents, optional
+        Of the coarser model, where it is one.
+
+    Attributes
+    ----------
+    rank : int
+        Dimensions of Q.
+    log_determinant : float
+        Ln |P|, nats.
     """
 
-    def __init__(self, coarse: CoarsePosterior, latent: torch.Tensor) -> None:
-        self.coarse = coarse
-        self._log_density = coarse.cells.log_density(coarse.restrict(latent))
-        self.metric = coarse.response.metric(self._log_density).blocks(slice(None))
-        n = self.metric.shape[-1]
-        scale = self.metric.diagonal(dim1=-2, dim2=-1).clamp_min(1e-200).sqrt()
-        unit = self.metric / (scale[:, :, None] * scale[:, None, :])
-        unit.diagonal(dim1=-2, dim2=-1).fill_(1.0)
-        self._factor = scale[:, :, None] * _cholesky(unit)
-        blocks = coarse.covariance.unflatten(0, (-1, n)).unflatten(-1, (-1, n))  # ray, cell, ray, cell
-        inner = torch.einsum("rji,rjsk->risk", self._factor, blocks)
-        inner = torch.einsum("risk,skl->risl", inner, self._factor).flatten(2, 3).flatten(0, 1)
-        inner.diagonal().add_(1.0)
-        cholesky = _cholesky(0.5 * (inner + inner.mT))
-        self.log_determinant = 2 * float(cholesky.diagonal().log().sum())
-        self._inverse = torch.cholesky_inverse(cholesky)
+    def __init__(self, cells: PriorOnCells, metric: PlainMetric, shared: SharedLatents | None = None) -> None:
+        self._cells, self._metric, self._shared = cells, metric, shared
+        n = metric.shape.numel()
+        if n <= EXACT_CELLS and shared is None:
+            self._basis = None
+            projected = metric.root_adjoint(metric.root_adjoint(cells.covariance).mT)
+        else:
+            most = min(n, MOST_VECTORS, max(BLOCK, MOST_NUMBERS // n))
+            self._basis, projected = krylov_space(self._information, n, most, REST)
+        self._excess = 0
+        self.rank = len(projected)
+        factor, failed = torch.linalg.cholesky_ex(projected.add_(torch.eye(self.rank, dtype=projected.dtype)))
+        if failed or not torch.isfinite(factor).all():
+            raise InferenceError(
+                "the information of the stars can't be inverted: a density has overflowed. Check the prior's mean "
+                "density and amplitude, and the errors of the brightest stars"
+            )
+        self.log_determinant = 2 * float(factor.diagonal().log().sum())
+        self._factor = factor
 
-    def is_stale(self, latent: torch.Tensor) -> bool:
-        """Whether the density has moved so much since this was built that building it anew pays."""
-        log_density = self.coarse.cells.log_density(self.coarse.restrict(latent))
-        return float((log_density - self._log_density).abs().max()) > STALE
+    def was_used(self, iterations: int, rows: int) -> None:
+        """Keep account of what a new one would have saved."""
+        self._excess += rows * max(0, iterations - USUAL)
+
+    def is_stale(self, theta: torch.Tensor) -> bool:
+        """Whether a new one would pay at other hyperparameters, or has already cost more than it takes to build."""
+        moved = bool(((theta - self._cells.theta).abs() > MOVED).any())
+        return self._basis is None or moved or self._excess > self.rank
+
+    def _information(self, edges: torch.Tensor) -> torch.Tensor:
+        """A y: (batch, cells) to (batch, cells)."""
+        rows = max(1, ROWS_LATENTS // self._cells.model.prior.latent_size)
+        return torch.cat([self._seen(self._latents(some)) for some in edges.split(rows)])
+
+    def _latents(self, edges: torch.Tensor) -> torch.Tensor:
+        """V y: (batch, cells) to latents of the model at hand."""
+        latent = self._cells.adjoint(self._metric.root(edges))
+        if self._shared is None:
+            return latent
+        masked = torch.zeros_like(latent)
+        masked[..., self._shared.here] = latent[..., self._shared.here]
+        return masked
+
+    def _seen(self, latent: torch.Tensor) -> torch.Tensor:
+        """Vᵀ of latents of the model at hand, (batch, cells)."""
+        return self._metric.root_adjoint(self._cells.apply(latent))
+
+    def _add(self, latent: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """Add V Q w to some latents, in place."""
+        added = self._cells.adjoint(self._metric.root(weights if self._basis is None else weights @ self._basis))
+        return latent.add_(added) if self._shared is None else self._shared.add(latent, added)
 
     def __call__(self, right: torch.Tensor) -> torch.Tensor:
-        """P⁻¹ b: (batch, fine latent) to (batch, fine latent)."""
-        seen = self.coarse.cells.apply(self.coarse.restrict(right)).unflatten(-1, self._factor.shape[:2])
-        inner = torch.einsum("rji,brj->bri", self._factor, seen).flatten(1) @ self._inverse
-        outer = torch.einsum("rij,brj->bri", self._factor, inner.unflatten(-1, self._factor.shape[:2])).flatten(1)
-        return self.coarse.without(right, self.coarse.cells.adjoint(outer))
+        """P⁻¹ b: (batch, latent) to (batch, latent)."""
+        seen = self._seen(right if self._shared is None else self._shared.restrict(right))
+        weights = seen if self._basis is None else seen @ self._basis.mT
+        # Solves with a factor are exact to where an inverse, with information over ten orders of magnitude, is not.
+        return self._add(right.clone(), -torch.cholesky_solve(weights.mT, self._factor).mT)
 
-    def coloured(self, standard: torch.Tensor, standard_cells: torch.Tensor) -> torch.Tensor:
-        """Noise with covariance P from standard normals: (batch, fine latent) and (batch, coarse cells)."""
-        standard_cells = standard_cells.unflatten(-1, self._factor.shape[:2])
-        noise = torch.einsum("rij,brj->bri", self._factor, standard_cells).flatten(1)
-        return standard + self.coarse.prolong(self.coarse.cells.adjoint(noise))
-
-    @property
-    def n_cells(self) -> int:
-        """Cells of the coarse model."""
-        return len(self._inverse)
+    def coloured(self, standard: torch.Tensor, standard_rank: torch.Tensor) -> torch.Tensor:
+        """Noise with covariance P from standard normals: (batch, latent) and (batch, rank)."""
+        return self._add(standard.clone(), standard_rank)
 
 
-def _cholesky(matrix: torch.Tensor) -> torch.Tensor:
-    """Cholesky factor of matrices that only rounding makes indefinite: a preconditioner may be off by so much.
+class Preconditioning:
+    """The preconditioner of a model, which is kept while densities and hyperparameters move, until a new one pays.
 
-    Raises
-    ------
-    InferenceError
-        If there is no factor even so: a density has overflowed.
+    Parameters
+    ----------
+    model : DustModel
     """
-    size = matrix.diagonal(dim1=-2, dim2=-1).mean(-1)[..., None]
-    for jitter in (1e-12, 1e-9, 1e-6, 1e-3):
-        shifted = matrix.clone()
-        shifted.diagonal(dim1=-2, dim2=-1).add_(jitter * size)
-        factor, failed = torch.linalg.cholesky_ex(shifted)
-        if not failed.any():
-            return factor
-    raise InferenceError(
-        "the information of the stars can't be inverted on the coarse grid: a density has overflowed. Check the "
-        "prior's mean density and amplitude, and the errors of the brightest stars"
-    )
+
+    def __init__(self, model: DustModel) -> None:
+        self._coarse: DustModel | None = None
+        self._shared: SharedLatents | None = None
+        if math.prod(model.grid.shape) > MOST_CELLS:
+            self._coarse = model.coarsened(FEWER_CELLS)
+            if self._coarse.prior is not model.prior:
+                self._shared = SharedLatents(self._coarse.prior.box, model.prior.box)
+        self._last: Preconditioner | None = None
+
+    def at(self, objective: Objective, place: Place) -> Preconditioner:
+        """The last preconditioner, wherever it was built, or one for this place."""
+        theta = objective.cells.theta
+        if self._last is None or self._last.is_stale(theta):
+            self._last = None  # let go of it first: it may be large
+            if self._coarse is None:
+                self._last = Preconditioner(objective.cells, objective.metric(place))
+            else:
+                cells = PriorOnCells(self._coarse, theta)
+                mean = place.mean if self._shared is None else self._shared.restrict(place.mean)
+                metric = Response(self._coarse).metric(cells.log_density(mean))
+                self._last = Preconditioner(cells, metric, self._shared)
+        return self._last
+
+
+def krylov_space(operator: Operator, size: int, most: int, rest: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """A block Krylov space of a symmetric operator.
+
+    Parameters
+    ----------
+    operator : callable
+        (batch, size) to A times each row.
+    size : int
+    most : int
+        Vectors, at most.
+    rest : float
+        Enough when no direction of the newest block has a greater Rayleigh quotient.
+
+    Returns
+    -------
+    basis : Tensor, shape (k, size)
+        Orthonormal rows.
+    projected : Tensor, shape (k, k)
+        The operator on them.
+    """
+    basis, projected = torch.empty(most, size, dtype=torch.float64), torch.zeros(most, most, dtype=torch.float64)
+    block = torch.randn(min(BLOCK, most), size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    held = 0
+    while held < most:
+        block = block[: most - held]
+        block = block - (block @ basis[:held].mT) @ basis[:held]
+        new = slice(held, held + len(block))
+        basis[new] = torch.linalg.qr(block.mT).Q.mT
+        held = new.stop
+        moved = operator(basis[new])
+        overlap = moved @ basis[:held].mT
+        projected[new, :held] = overlap
+        projected[:held, new] = overlap.mT
+        if not torch.linalg.matrix_norm(projected[new, new], 2) > rest:
+            break
+        block = moved - overlap @ basis[:held]  # and once more above: twice is enough
+    return basis[:held], projected[:held, :held]

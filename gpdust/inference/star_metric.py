@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from functools import cached_property
 
 import torch
 
@@ -28,8 +29,8 @@ class StarMetric(ABC):
         """G φ: (batch, cells) to (batch, cells)."""
 
     @abstractmethod
-    def noise(self, standard: torch.Tensor) -> torch.Tensor:
-        """Noise with G as its covariance: (batch, cells) of standard normals to (batch, cells)."""
+    def root(self, standard: torch.Tensor) -> torch.Tensor:
+        """L y with G = L Lᵀ, of standard normals noise with G as its covariance: (batch, cells) to (batch, cells)."""
 
     @abstractmethod
     def blocks(self, rays: slice) -> torch.Tensor:
@@ -63,13 +64,25 @@ class PlainMetric(StarMetric):
             torch.mul(total, slope, out=weighed[..., rays, :])
         return weighed.flatten(-2)
 
-    def noise(self, standard: torch.Tensor) -> torch.Tensor:
-        """Noise with G as its covariance: (batch, cells) of standard normals to (batch, cells)."""
-        diagonal, below = bidiagonal_root(self.statistics)
+    def root(self, standard: torch.Tensor) -> torch.Tensor:
+        """L y with G = L Lᵀ: (batch, cells) to (batch, cells)."""
+        diagonal, below = self._root
         standard = standard.unflatten(-1, self.shape)
         edges = diagonal * standard
         edges[..., 1:] += below[:, 1:] * standard[..., :-1]
         return (outward_sums(edges) * self.slope).flatten(-2)
+
+    def root_adjoint(self, field: torch.Tensor) -> torch.Tensor:
+        """Lᵀ φ: (batch, cells) to (batch, cells)."""
+        diagonal, below = self._root
+        extinction = (field.unflatten(-1, self.shape) * self.slope).cumsum(-1)
+        edges = diagonal * extinction
+        edges[..., :-1] += below[:, 1:] * extinction[..., 1:]
+        return edges.flatten(-2)
+
+    @cached_property
+    def _root(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return bidiagonal_root(self.statistics)
 
     def blocks(self, rays: slice) -> torch.Tensor:
         """G of some rays as matrices, shape (rays, cell, cell)."""
@@ -102,8 +115,8 @@ class AveragedMetric(StarMetric):
         columns = field.unflatten(-1, self.shape).permute(1, 2, 0)
         return torch.matmul(self._blocks, columns).permute(2, 0, 1).flatten(-2)
 
-    def noise(self, standard: torch.Tensor) -> torch.Tensor:
-        """Noise with G as its covariance: (batch, cells) of standard normals to (batch, cells)."""
+    def root(self, standard: torch.Tensor) -> torch.Tensor:
+        """L y with G = L Lᵀ: (batch, cells) to (batch, cells)."""
         standard = standard.unflatten(-1, self.shape)
         coloured = torch.empty_like(standard)
         for rays in runs(self.shape[0], self.shape[1] ** 2 * 8):

@@ -48,4 +48,5 @@ def coarsen_statistics(statistics: ExtinctionStatistics, grid: RayGrid, coarseni
     folded[:, :-1] += total(diagonal * inner**2 + 2 * pair * inner * inner_before)[:, 1:]
     weighted = total(statistics.weighted * outer)
     weighted[:, :-1] += total(statistics.weighted * inner)[:, 1:]
-    return ExtinctionStatistics(folded, coupling, weighted, statistics.constant, total(statistics.counts))
+    counts = total(statistics.counts)
+    return ExtinctionStatistics(folded, coupling, weighted, statistics.squares, statistics.normalisation, counts)

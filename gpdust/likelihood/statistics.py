@@ -28,8 +28,10 @@ class ExtinctionStatistics:
         W_{k−1,k} at position k, mag⁻²; zero at k = 0, since A = 0 at the near end.
     weighted : Tensor, shape (ray, cell)
         h, mag⁻¹.
-    constant : float
-        c, with the normalisation of the Gaussians.
+    squares : float
+        Σ A² / σ² of the measured extinctions.
+    normalisation : float
+        Σ ln(σ √2π), in nats.
     counts : Tensor of int, shape (ray, cell)
         Stars per cell.
     """
@@ -37,14 +39,15 @@ class ExtinctionStatistics:
     diagonal: torch.Tensor
     coupling: torch.Tensor
     weighted: torch.Tensor
-    constant: float
+    squares: float
+    normalisation: float
     counts: torch.Tensor
 
     @classmethod
     def empty(cls, shape: tuple[int, int]) -> ExtinctionStatistics:
         """No star at all: the likelihood is one."""
         zeros = torch.zeros(shape, dtype=torch.float64)
-        return cls(zeros, zeros, zeros, 0.0, torch.zeros(shape, dtype=torch.int64))
+        return cls(zeros, zeros, zeros, 0.0, 0.0, torch.zeros(shape, dtype=torch.int64))
 
     @classmethod
     def from_stars(
@@ -73,18 +76,18 @@ class ExtinctionStatistics:
         coupling[:, 0] = 0
         diagonal = _fold(total(weight * outer**2), total(weight * inner**2))
         weighted = _fold(total(weight * outer * extinction), total(weight * inner * extinction))
-        constant = float(
-            np.sum(0.5 * weight * extinction**2 + np.log(error)) + 0.5 * len(error) * math.log(2 * math.pi)
-        )
+        squares = float(np.sum(weight * extinction**2))
+        normalisation = float(np.sum(np.log(error)) + 0.5 * len(error) * math.log(2 * math.pi))
         counts = torch.from_numpy(np.bincount(cell, minlength=grid.n_rays * grid.n_cells).reshape(grid.shape))
-        return cls(diagonal, coupling, weighted, constant, counts)
+        return cls(diagonal, coupling, weighted, squares, normalisation, counts)
 
     def __add__(self, other: ExtinctionStatistics) -> ExtinctionStatistics:
         return ExtinctionStatistics(
             self.diagonal + other.diagonal,
             self.coupling + other.coupling,
             self.weighted + other.weighted,
-            self.constant + other.constant,
+            self.squares + other.squares,
+            self.normalisation + other.normalisation,
             self.counts + other.counts,
         )
 
@@ -92,6 +95,11 @@ class ExtinctionStatistics:
     def total(cls, shape: tuple[int, int], parts: Iterable[ExtinctionStatistics]) -> ExtinctionStatistics:
         """Add up the statistics of chunks of stars."""
         return sum(parts, start=cls.empty(shape))
+
+    @property
+    def constant(self) -> float:
+        """C, nats."""
+        return 0.5 * self.squares + self.normalisation
 
     @property
     def n_stars(self) -> int:
@@ -104,14 +112,27 @@ class ExtinctionStatistics:
             self.diagonal.to(device),
             self.coupling.to(device),
             self.weighted.to(device),
-            self.constant,
+            self.squares,
+            self.normalisation,
             self.counts.to(device),
         )
 
     def __getitem__(self, rays: slice) -> ExtinctionStatistics:
         """Statistics of some rays; the constant, which belongs to no ray, is left out."""
         return ExtinctionStatistics(
-            self.diagonal[rays], self.coupling[rays], self.weighted[rays], 0.0, self.counts[rays]
+            self.diagonal[rays], self.coupling[rays], self.weighted[rays], 0.0, 0.0, self.counts[rays]
+        )
+
+    def with_errors_times(self, factor: float) -> ExtinctionStatistics:
+        """The same measurements with all their errors so many times as large."""
+        weight = factor**-2
+        return ExtinctionStatistics(
+            weight * self.diagonal,
+            weight * self.coupling,
+            weight * self.weighted,
+            weight * self.squares,
+            self.normalisation + self.n_stars * math.log(factor),
+            self.counts,
         )
 
     def precision_product(self, extinction: torch.Tensor) -> torch.Tensor:

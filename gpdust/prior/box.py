@@ -144,13 +144,13 @@ class PeriodicBox:
         """Adjoint of `field`: (..., nodes) to (..., latent_size)."""
         field = field.unflatten(-1, self.shape)
         if field[..., 0, 0, 0].numel() * self.n_nodes <= BATCH_NODES:
-            return torch.view_as_real(self._forward(field) * adjoint_weight).flatten(-4)
+            return torch.view_as_real(self._forward(field).mul_(adjoint_weight)).flatten(-4)
         flat = field.reshape(-1, *self.shape)
-        modes = [torch.view_as_real(self._forward(one) * adjoint_weight).flatten() for one in flat]
+        modes = [torch.view_as_real(self._forward(one).mul_(adjoint_weight)).flatten() for one in flat]
         return torch.stack(modes).reshape(*field.shape[:-3], -1)
 
     def _forward(self, field: torch.Tensor) -> torch.Tensor:
-        if self.n_nodes > LARGE_NODES:
+        if field.numel() > LARGE_NODES:
             return torch.fft.rfftn(field, dim=AXES)
         # Two transforms where one would do: threads that wait for each other cost more than a small box is worth.
         return torch.fft.fft2(torch.fft.rfft(field), dim=(-3, -2))

@@ -146,6 +146,9 @@ class InducingGP:
         residual = (variance - matrix.square().sum(-1)).clamp_min(0)
         return MatrixMap(mean, residual, matrix)
 
+    def theta_growth(self, theta: torch.Tensor, step: float) -> None:
+        """None: its latents don't grow one by one with θ, as those of `SpectralGP` do."""
+
     def fields(self, latents: torch.Tensor, theta: torch.Tensor | None = None) -> Fields:
         """Draws of the field from draws of v, shape (draws, M), to be read at any points."""
 
