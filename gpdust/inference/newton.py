@@ -8,7 +8,7 @@ The draws are Λ⁻¹ times coloured noise from standard normals that never chan
 smooth function, and its predicted and actual decrease can be compared.
 
 The engines differ in linear algebra only. natural holds Λ as a matrix; mgvi multiplies by it (Knollmüller & Enßlin
-2019), with the posterior on a coarse grid as preconditioner and as the place to start from.
+2019), with a preconditioner that knows what stars know best. Both start from the fit of a coarser grid.
 """
 
 from __future__ import annotations
