@@ -1,13 +1,15 @@
 """What a fit will cost in time and memory: rough formulas for two CPU cores.
 
 mgvi is taken to fit a spectral prior, natural and svi one on inducing points. Every constant stands here, with what it
-counts. A fit may take twice or half of the estimate, as it converges.
+counts. A fit may take half of the estimate or, where stars
+are precise and the density wild, three times as much.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gpdust.inference.preconditioner import FEWER_CELLS, MOST_CELLS
 from gpdust.model import BASIS_BYTES
 
 FLOAT_BYTES = 8.0
@@ -15,10 +17,11 @@ LIBRARIES_BYTES = 0.8e9  # what Python holds with torch and astropy loaded
 
 # mgvi: products of the precision with a vector, each a field on the box and a sum along the rays.
 PRODUCT_SECONDS = 1e-7  # of one product, per cell and per latent
-PRODUCTS = 600  # of a fit with given hyperparameters
-MGVI_LEARNING = 4.0  # times as long where hyperparameters are learned
+PRODUCTS = 400  # of a fit with given hyperparameters
+MGVI_LEARNING = 6.0  # times as long where hyperparameters are learned
 DRAWS = 20
 CELL_COPIES = 4  # of all draws on the cells, at the widest moment
+SUBSPACE = 600  # vectors of cells that the preconditioner holds
 LATENT_COPIES = 60  # vectors of latents: draws, directions of the conjugate gradients, the box's modes
 
 # natural: the precision as a matrix, made anew and factored at each step.
@@ -48,8 +51,6 @@ class Size:
     ----------
     cells, map_cells : int
         Of the fit and of the maps.
-    cells_per_ray : int
-        Of the fit.
     latents : int
         Of the box (mgvi), or inducing points (natural, svi).
     learned : bool
@@ -57,7 +58,6 @@ class Size:
     """
 
     cells: int
-    cells_per_ray: int
     map_cells: int
     latents: int
     learned: bool = True
@@ -100,8 +100,8 @@ class Cost:
 
 def _mgvi(size: Size) -> tuple[float, float]:
     seconds = PRODUCT_SECONDS * (size.cells + size.latents) * PRODUCTS * (MGVI_LEARNING if size.learned else 1)
-    per_cell = size.cells_per_ray + DRAWS * CELL_COPIES
-    return seconds, FLOAT_BYTES * (size.cells * per_cell + LATENT_COPIES * size.latents)
+    subspace = SUBSPACE * (size.cells if size.cells <= MOST_CELLS else FEWER_CELLS)
+    return seconds, FLOAT_BYTES * (size.cells * DRAWS * CELL_COPIES + LATENT_COPIES * size.latents + subspace)
 
 
 def _natural(size: Size) -> tuple[float, float]:

@@ -177,7 +177,7 @@ def _costs(
     proposed = SpectralGP(KERNEL, length_scale * PARSEC).placed(SampledVolume(grid, np.zeros(grid.shape)))
 
     def size(latents: int) -> Size:
-        return Size(math.prod(grid.shape), grid.n_cells, math.prod(map_shape), latents)
+        return Size(math.prod(grid.shape), math.prod(map_shape), latents)
 
     points = f'kind = "inducing" with {inducing} points, engine = '
     return {
