@@ -413,3 +413,28 @@ def test_learned_inducing_points_move_or_are_refused(small_model, engine):
     except InferenceError:
         return
     assert float((posterior.prior.points - model.prior.points).norm(dim=-1).max()) > 0
+
+
+def chi_squared(model: gpdust.DustModel, mean: torch.Tensor) -> float:
+    """Per star, from the stars' sums."""
+    cells = PriorOnCells(model, torch.zeros(0, dtype=torch.float64))
+    density = 10 ** cells.log_density(mean).reshape(model.grid.shape)
+    extinction = (density * torch.from_numpy(model.grid.cell_lengths)).cumsum(-1)
+    statistics = model.statistics
+    explained = (extinction * (2 * statistics.weighted - statistics.precision_product(extinction))).sum()
+    return (statistics.squares - float(explained)) / statistics.n_stars
+
+
+def test_a_coarse_grid_knows_what_its_cells_cannot_show(mock_stars, small_grid):
+    """Errors of the stars are inflated by as much as the stars deviate from the best density; never deflated."""
+    model = spectral(mock_stars(), small_grid)
+    engine, bar = Newton(model, dense=False), Progress(1, shown=False)
+    state = engine.init(0)
+    while state.phase == "climb":
+        state = engine.stage(state, bar)
+    misfit = engine._misfit(state)
+    wilder = Newton(model.with_errors_times(0.2), dense=False)
+    assert wilder._misfit(state) == pytest.approx(5 * math.sqrt(chi_squared(model, state.mean)), rel=1e-9)
+    assert misfit == pytest.approx(max(1.0, math.sqrt(chi_squared(model, state.mean))))
+    calmer = Newton(model.with_errors_times(10.0), dense=False)
+    assert calmer._misfit(state) == 1.0

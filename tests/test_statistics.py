@@ -132,3 +132,11 @@ def test_the_likelihood_is_a_sum_over_rays(stars, extinction):
         statistics[rays].log_likelihood(extinction[:, rays]) for rays in (slice(0, 2), slice(2, 3), slice(3, 6))
     )
     assert_allclose(by_rays - statistics.constant, statistics.log_likelihood(extinction), rtol=1e-12)
+
+
+def test_larger_errors_are_those_of_the_same_stars(stars, extinction):
+    positions, measured, error = stars.positions, stars.extinction, stars.error
+    expected = ExtinctionStatistics.from_stars(GRID, positions, measured, 3 * error)
+    found = stars.statistics().with_errors_times(3.0)
+    assert_same(found, expected)
+    assert_allclose(found.log_likelihood(extinction), expected.log_likelihood(extinction), rtol=1e-12)
