@@ -30,7 +30,8 @@ LOOK = 20  # of them between looks at the error
 
 def run(name: str, options: argparse.Namespace) -> dict:
     """Fit one case, and draw from its posterior both ways."""
-    problem = CASES[name].problem(options.seed, "spectral", 0)
+    case = CASES[name].quick() if options.quick else CASES[name]
+    problem = case.problem(options.seed, "spectral", 0)
     model = gpdust.DustModel(problem.catalogues, problem.grid, problem.prior)
     posterior = gpdust.fit(model, engine="mgvi", seed=options.seed, progress=False)
     objective = Objective(PriorOnCells(model, posterior.theta), Response(model))
@@ -75,6 +76,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=["clumps", "matern-given", "range"])
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--quick", action="store_true", help="tiny problems: only to see that all of it runs")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     print(

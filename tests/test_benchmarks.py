@@ -24,6 +24,7 @@ POINTS = ["--engine", "svi", "--prior", "inducing", "--inducing", "30"]
         ),
         ("cells_scaling.py", [*POINTS, "--cells", "100", "300", "--stars", "2000"], "time of a fit"),
         ("suite.py", [*POINTS, "--quick", "--seeds", "3", "--cases", "matern-given", "dense"], "dense stars, clumps |"),
+        ("preconditioner.py", ["--quick", "--cases", "matern-given"], "matern-given"),
         (
             "whitening.py",
             [*TINY, "--inducing", "30", "--seconds", "0.5", "--tempered-steps", "20"],
