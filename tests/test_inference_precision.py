@@ -205,6 +205,14 @@ def test_a_preconditioner_never_exceeds_the_precision_that_it_was_built_for(prob
     assert float(left.min()) > 1 - 1e-6 and float(left.max()) < most / 10
 
 
+@pytest.mark.parametrize("exact_cells", [1, 100])
+def test_a_density_that_has_overflowed_cannot_be_preconditioned(problem, monkeypatch, exact_cells):
+    monkeypatch.setattr(preconditioners, "EXACT_CELLS", exact_cells)
+    metric = problem.response.metric(torch.full_like(problem.cells.offset, 400.0))
+    with pytest.raises(InferenceError, match="density has overflowed"):
+        Preconditioner(problem.cells, metric)
+
+
 def test_a_krylov_space_holds_the_leading_directions(monkeypatch):
     monkeypatch.setattr(preconditioners, "BLOCK", 10)
     values = torch.logspace(6, -2, 200, dtype=torch.float64)

@@ -210,7 +210,7 @@ def krylov_space(operator: Operator, size: int, most: int, rest: float) -> tuple
         overlap = moved @ basis[:held].mT
         projected[new, :held] = overlap
         projected[:held, new] = overlap.mT
-        if not torch.linalg.matrix_norm(projected[new, new], 2) > rest:
+        if not torch.isfinite(overlap).all() or torch.linalg.matrix_norm(projected[new, new], 2) <= rest:
             break
         block = moved - overlap @ basis[:held]  # and once more above: twice is enough
     return basis[:held], projected[:held, :held]
