@@ -1,8 +1,7 @@
 """What a fit will cost in time and memory: rough formulas for two CPU cores.
 
 mgvi is taken to fit a spectral prior, natural and svi one on inducing points. Every constant stands here, with what it
-counts. A fit may take half of the estimate or, where stars
-are precise and the density wild, three times as much.
+counts. A fit may take half of the estimate or, where stars are precise and the density wild, several times as much.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class ExtinctionStatistics:
 
     @property
     def constant(self) -> float:
-        """C, nats."""
+        """The constant c of −log L, nats."""
         return 0.5 * self.squares + self.normalisation
 
     @property
