@@ -438,3 +438,21 @@ def test_a_coarse_grid_knows_what_its_cells_cannot_show(mock_stars, small_grid):
     assert misfit == pytest.approx(max(1.0, math.sqrt(chi_squared(model, state.mean))))
     calmer = Newton(model.with_errors_times(10.0), dense=False)
     assert calmer._misfit(state) == 1.0
+
+
+def test_a_search_of_hyperparameters_that_got_stuck_has_not_converged(small_model):
+    """Steps that lose are cut to a third until they are too short; what was promised then counts."""
+    model = small_model(learn=True)
+    engine, bar = Newton(model), Progress(1, shown=False)
+    state = engine.init(0)
+    while state.phase in ("climb", "learn") and not len(state.theta_step):
+        state = engine.stage(state, bar)
+    promised = state.theta_left
+    assert promised > 3 * engine.options.theta_tolerance
+    while state.phase == "learn":
+        state = engine._step_back(state)
+    while state.phase != "done":
+        state = engine.stage(state, bar)
+    report = engine.finish(state)[1]
+    assert not report.converged
+    assert f"promised {promised:.2g} nats" in report.reason

@@ -219,7 +219,7 @@ class Newton:
                 return self._step_back(state)
             curvature = curvature.with_secant(state.theta_step, gradient - state.theta_slope)
         step, predicted = curvature.step(gradient, self.options.theta_reach)
-        state = replace(state, predicted=predicted)
+        state = replace(state, theta_left=predicted)
         if predicted < self.options.theta_tolerance:
             return replace(state, phase="settle")
         carried = curvature.carry(objective.cells, state.mean, step) - state.mean
@@ -345,6 +345,11 @@ class Newton:
             converged, reason = False, f"it ran out of its {self.options.max_steps} steps"
         elif state.predicted > 3 * self.options.tolerance or state.damping > STUCK:
             converged, reason = False, f"no step gave what it promised; the last promised {state.predicted:.2g} nats"
+        elif state.theta_left > 3 * self.options.theta_tolerance:
+            converged, reason = (
+                False,
+                f"steps of the hyperparameters promised {state.theta_left:.2g} nats, but lost however short they were",
+            )
         elif state.rounds == MOST_ROUNDS and state.drift >= 3 * self.options.tolerance:
             converged, reason = (
                 False,

@@ -63,6 +63,8 @@ class NewtonState(State):
         Where the mean was then, and how the step carried it along.
     predicted, actual : float
         Decrease of the objective that the last step promised, and that it gave, nats.
+    theta_left : float
+        Gain of the ELBO, nats, that a step of the hyperparameters still promised when it was last tried.
     drift : float
         How far the mean has moved, nats, when the last new draws were made.
     mixing : float
@@ -80,6 +82,7 @@ class NewtonState(State):
     mean_step: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     predicted: float = float("inf")
     actual: float = float("inf")
+    theta_left: float = 0.0
     drift: float = float("inf")
     mixing: float = 1.0
     rounds: int = 0
