@@ -9,8 +9,10 @@ import torch
 
 import gpdust
 from gpdust.grid import RayGrid, Region
+from gpdust.prior.box import PeriodicBox
 
 MEAN_DENSITY = 1.6e-3 * u.mag / u.pc
+SMALL_BOX = PeriodicBox((-20.0, 100.0, -80.0), (300.0, 300.0, 240.0), (8, 8, 6))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -91,3 +93,21 @@ def small_posterior(small_model) -> gpdust.Posterior:
 @pytest.fixture(scope="session")
 def learned_posterior(small_model) -> gpdust.Posterior:
     return gpdust.fit(small_model(learn=True), engine="svi", progress=False)
+
+
+@pytest.fixture(scope="session")
+def spectral_model(mock_stars, small_grid) -> Callable[..., gpdust.DustModel]:
+    """2 × 2 × 6 cells, 30 stars, a box of 8 × 8 × 6 nodes."""
+
+    def make(stars=None, **options) -> gpdust.DustModel:
+        stars = mock_stars() if stars is None else stars
+        options = {"length_scale": 60 * u.pc, "mean_density": MEAN_DENSITY, "learn": False} | options
+        return gpdust.DustModel(stars, small_grid, gpdust.SpectralGP(**options).with_box(SMALL_BOX))
+
+    return make
+
+
+@pytest.fixture(params=["inducing", "spectral"])
+def any_model(request, small_model, spectral_model) -> Callable[..., gpdust.DustModel]:
+    """A small model of either prior."""
+    return small_model if request.param == "inducing" else spectral_model

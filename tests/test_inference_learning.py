@@ -1,0 +1,169 @@
+"""Hyperparameters and the ELBO in natural and mgvi."""
+
+from __future__ import annotations
+
+import math
+
+import astropy.units as u
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+import gpdust
+from gpdust.errors import InferenceError
+from gpdust.inference import Newton, Progress
+from gpdust.inference.cells import PriorOnCells
+from gpdust.inference.objective import Objective
+from gpdust.inference.response import Response
+
+ENGINES = ("natural", "mgvi")
+
+
+def fit(model: gpdust.DustModel, engine: str, **options) -> gpdust.Posterior:
+    return gpdust.fit(model, engine=engine, progress=False, **options)
+
+
+def test_the_gradient_by_theta_is_that_of_the_objective(any_model):
+    """At fixed v and draws of v, against differences of the likelihood."""
+    model = any_model(learn=True)
+    theta = torch.linspace(-0.3, 0.4, model.prior.theta_size, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(0)
+    mean = 0.2 * torch.randn(model.prior.latent_size, dtype=torch.float64, generator=generator)
+    draws = 0.1 * torch.randn(3, model.prior.latent_size, dtype=torch.float64, generator=generator)
+    latents = torch.cat([mean + draws, mean - draws])
+    cells = PriorOnCells(model, theta)
+    objective = Objective(cells, Response(model))
+    gradient = cells.theta_gradient(latents, objective.slopes(objective.place(mean, draws)) / 6)
+    step = 1e-5
+    for index, unit in enumerate(torch.eye(len(theta), dtype=torch.float64)):
+        with torch.no_grad():
+            above, below = (-model.log_likelihood(latents, theta + sign * step * unit).mean() for sign in (1, -1))
+        assert float(gradient[index]) == pytest.approx(float(above - below) / (2 * step), rel=1e-4, abs=1e-3)
+
+
+def test_derivatives_by_theta_are_those_of_autograd(any_model):
+    model = any_model(learn=True)
+    theta = torch.linspace(-0.3, 0.4, model.prior.theta_size, dtype=torch.float64)
+    v = torch.randn(model.prior.latent_size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    points = model.points(slice(None))
+    expected = torch.autograd.functional.jacobian(
+        lambda theta: model.mean_log_density(v, model.prior.at(points, theta)), theta
+    )
+    derivatives = PriorOnCells(model, theta).theta_derivatives(v)
+    assert_allclose(derivatives, expected.mT, atol=2e-3 * float(expected.abs().max()))
+
+
+def truth(catalogue, grid, prior, count: int, error: float, seed: int = 0) -> gpdust.StarCatalogue:
+    """Stars of a density drawn from a prior, on the cells of a grid."""
+    empty = gpdust.DustModel([], grid, prior)
+    rng = np.random.default_rng(seed)
+    linear_map = empty.prior.at(empty.points(slice(None)))
+    with torch.no_grad():
+        log_density = linear_map.log_density(torch.from_numpy(rng.standard_normal(empty.prior.latent_size)))
+        mean = 0.5 * math.log(10) * linear_map.residual_variance  # as the model has it: averaged over
+    density = (10 ** (log_density + mean)).numpy().reshape(grid.shape)
+    rays = rng.integers(0, grid.n_rays, count)
+    d = rng.uniform(grid.edges[0], grid.edges[-1], count)
+    seen = (density[rays] * np.clip(d[:, None] - grid.edges[:-1], 0, grid.cell_lengths)).sum(-1)
+    sigma = error * seen + 1e-3
+    l, b = np.rad2deg(grid.ray_l[rays]), np.rad2deg(grid.ray_b[rays])
+    return catalogue(l, b, d, seen + sigma * rng.standard_normal(count), sigma)
+
+
+@pytest.mark.parametrize("kind", ["inducing", "spectral"])
+def test_hyperparameters_of_a_drawn_truth_are_recovered(catalogue, region, kind):
+    grid = region.grid((5, 4, 8))
+
+    def prior(**options):
+        options = {"length_scale": 35 * u.pc, "amplitude": 0.35, "mean_density": 2e-3 * u.mag / u.pc} | options
+        if kind == "spectral":
+            return gpdust.SpectralGP("rbf", box_spacing=14 * u.pc, **options)
+        return gpdust.InducingGP("rbf", inducing=120, **options)
+
+    stars = truth(catalogue, grid, prior(), 3000, 0.1)
+    elsewhere = {"length_scale": 50 * u.pc, "amplitude": 0.25, "mean_density": 1.4e-3 * u.mag / u.pc}
+    posterior = fit(gpdust.DustModel(stars, grid, prior(**elsewhere)), "auto")
+    assert posterior.report.converged
+    listed = posterior.prior.hyperparameters
+    errors = listed.errors(posterior.theta, posterior.theta_covariance)
+    expected = {f"length_scale_{axis}": 35.0 for axis in "xyz"} | {
+        "amplitude": 0.35,
+        "mean_log_density": math.log10(2e-3),
+    }
+    for name, value in expected.items():
+        assert abs(posterior.hyperparameters[name] - value) < 3 * errors[name], name
+        assert errors[name] < (0.5 * value if value > 0 else 0.3), name
+
+
+# The ELBO
+
+
+def test_the_elbo_of_all_engines_is_the_same(small_model):
+    reports = {engine: fit(small_model(), engine, samples=200).report for engine in ENGINES}
+    reports["svi"] = fit(small_model(), "svi").report
+    for one in reports.values():
+        for other in reports.values():
+            assert abs(one.elbo - other.elbo) < 0.2 + 4 * math.hypot(one.elbo_error, other.elbo_error)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_learning_hyperparameters_gains_evidence(small_model, engine):
+    fixed, learned = (fit(small_model(learn=learn), engine, samples=100) for learn in (False, True))
+    error = math.hypot(learned.report.elbo_error, fixed.report.elbo_error)
+    assert learned.report.elbo > fixed.report.elbo - 0.1 - 4 * error
+    assert learned.theta_covariance.diagonal().min() > 0
+    assert learned.theta_covariance.diagonal().max() <= 1 + 1e-9
+
+
+@pytest.mark.parametrize("engine", ["natural", "svi"])
+def test_learned_inducing_points_move_or_are_refused(small_model, engine):
+    model = small_model(learn_inducing=True)
+    try:
+        posterior = fit(model, engine)
+    except InferenceError:
+        return
+    assert float((posterior.prior.points - model.prior.points).norm(dim=-1).max()) > 0
+
+
+def chi_squared(model: gpdust.DustModel, mean: torch.Tensor) -> float:
+    """Per star, from the stars' sums."""
+    cells = PriorOnCells(model, torch.zeros(0, dtype=torch.float64))
+    density = 10 ** cells.log_density(mean).reshape(model.grid.shape)
+    extinction = (density * torch.from_numpy(model.grid.cell_lengths)).cumsum(-1)
+    statistics = model.statistics
+    explained = (extinction * (2 * statistics.weighted - statistics.precision_product(extinction))).sum()
+    return (statistics.squares - float(explained)) / statistics.n_stars
+
+
+def test_a_coarse_grid_knows_what_its_cells_cannot_show(spectral_model):
+    """Errors of the stars are inflated by as much as the stars deviate from the best density; never deflated."""
+    model = spectral_model()
+    engine, bar = Newton(model, dense=False), Progress(1, shown=False)
+    state = engine.init(0)
+    while state.phase == "climb":
+        state = engine.stage(state, bar)
+    misfit = engine._misfit(state)
+    wilder = Newton(model.with_errors_times(0.2), dense=False)
+    assert wilder._misfit(state) == pytest.approx(5 * math.sqrt(chi_squared(model, state.mean)), rel=1e-9)
+    assert misfit == pytest.approx(max(1.0, math.sqrt(chi_squared(model, state.mean))))
+    calmer = Newton(model.with_errors_times(10.0), dense=False)
+    assert calmer._misfit(state) == 1.0
+
+
+def test_a_search_of_hyperparameters_that_got_stuck_has_not_converged(small_model):
+    """Steps that lose are cut to a third until they are too short; what was promised then counts."""
+    model = small_model(learn=True)
+    engine, bar = Newton(model), Progress(1, shown=False)
+    state = engine.init(0)
+    while state.phase in ("climb", "learn") and not len(state.theta_step):
+        state = engine.stage(state, bar)
+    promised = state.theta_left
+    assert promised > 3 * engine.options.theta_tolerance
+    while state.phase == "learn":
+        state = engine._step_back(state)
+    while state.phase != "done":
+        state = engine.stage(state, bar)
+    report = engine.finish(state)[1]
+    assert not report.converged
+    assert f"promised {promised:.2g} nats" in report.reason
