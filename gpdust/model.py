@@ -18,7 +18,6 @@ from gpdust.catalogue import StarCatalogue
 from gpdust.grid import RayGrid
 from gpdust.grid.coarsen import coarsen
 from gpdust.likelihood import ExtinctionStatistics
-from gpdust.likelihood.coarsen import coarsen_statistics
 from gpdust.los import integrate, locate_stars
 from gpdust.prior import InducingGP, LinearMap, SampledVolume, SpectralGP
 from gpdust.prior.interpolation import Interpolation
@@ -73,8 +72,8 @@ class DustModel:
 
     Attributes
     ----------
-    statistics : ExtinctionStatistics
-        The stars, compressed: no step of a fit depends on how many they were.
+    likelihood : StarLikelihood
+        The stars; where their distances are exact, compressed: no step of a fit depends on how many they were.
     stars_used : StarUse
         How many lie on the grid, and why others do not.
     notes : list of str
@@ -92,12 +91,12 @@ class DustModel:
         self.grid = grid
         self.extra_scatter = as_float(extra_scatter, MAGNITUDE, "extra_scatter")
         self.notes: list[str] = []
-        self.statistics = ExtinctionStatistics.empty(grid.shape)
+        self.likelihood = ExtinctionStatistics.empty(grid.shape)
         self.stars_used = StarUse()
         self.meta: dict[str, str] = {}
         for chunk in [stars] if isinstance(stars, StarCatalogue) else stars:
             self._add(chunk)
-        volume = SampledVolume(grid, self.statistics.counts.numpy())
+        volume = SampledVolume(grid, self.likelihood.counts.numpy())
         self.prior = prior.placed(volume, seed)
         self.notes += self.prior.notes()
         self._cell_lengths = torch.from_numpy(grid.cell_lengths)
@@ -115,7 +114,7 @@ class DustModel:
             too_near=int((on_sky & (distance < self.grid.edges[0])).sum()),
             too_far=int((on_sky & (distance > self.grid.edges[-1])).sum()),
         )
-        self.statistics += ExtinctionStatistics.from_stars(
+        self.likelihood += ExtinctionStatistics.from_stars(
             self.grid,
             positions[inside],
             as_array(stars.extinction, MAGNITUDE, "extinction")[inside],
@@ -155,7 +154,7 @@ class DustModel:
         coarsening = coarsen(self.grid, cells)
         coarse = copy.copy(self)
         coarse.grid = coarsening.grid
-        coarse.statistics = coarsen_statistics(self.statistics, self.grid, coarsening)
+        coarse.likelihood = self.likelihood.coarsened(self.grid, coarsening)
         coarse._cell_lengths = torch.from_numpy(coarse.grid.cell_lengths)
         coarse._interpolations = {}
         if isinstance(self.prior, SpectralGP):
@@ -166,7 +165,7 @@ class DustModel:
     def with_errors_times(self, factor: float) -> DustModel:
         """The same, with all errors of the stars so many times as large."""
         model = copy.copy(self)
-        model.statistics = self.statistics.with_errors_times(factor)
+        model.likelihood = self.likelihood.with_errors_times(factor)
         return model
 
     def basis(self, prior: InducingGP, theta: torch.Tensor | None) -> list[LinearMap] | None:
@@ -224,9 +223,9 @@ class DustModel:
 
         def of_chunk(latent: torch.Tensor, rays: slice, make_map: Callable[[], LinearMap]) -> torch.Tensor:
             extinction = integrate(self.density(latent, make_map()), self._cell_lengths)
-            return self.statistics[rays].log_likelihood(extinction)
+            return self.likelihood[rays].log_likelihood(extinction)
 
-        total = torch.zeros(latent.shape[:-1], dtype=latent.dtype) - self.statistics.constant
+        total = torch.zeros(latent.shape[:-1], dtype=latent.dtype) - self.likelihood.constant
         for index, rays in enumerate(chunks):
             if basis is not None:
                 part = of_chunk(latent, rays, lambda index=index: basis[index])

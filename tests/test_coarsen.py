@@ -9,7 +9,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 import gpdust
 from gpdust.grid.coarsen import coarsen
 from gpdust.likelihood import ExtinctionStatistics
-from gpdust.likelihood.coarsen import coarsen_statistics
 from gpdust.los import integrate, locate_stars
 
 SKY = gpdust.Region((0, 360) * u.deg, (-90, 90) * u.deg, (0, 200) * u.pc)
@@ -48,7 +47,7 @@ def refined(extinction: torch.Tensor, grid, coarsening) -> torch.Tensor:
 @pytest.mark.parametrize("cells", [3, 20, 100])
 def test_a_linear_extinction_has_the_same_likelihood(grid, cells):
     statistics, coarsening = statistics_of(grid), coarsen(grid, cells)
-    coarse = coarsen_statistics(statistics, grid, coarsening)
+    coarse = statistics.coarsened(grid, coarsening)
     generator = torch.Generator().manual_seed(0)
     for _ in range(3):
         density = 5e-3 * torch.rand(*coarsening.grid.shape, dtype=torch.float64, generator=generator)
@@ -60,7 +59,7 @@ def test_a_linear_extinction_has_the_same_likelihood(grid, cells):
 @pytest.mark.parametrize("cells", [3, 20, 100])
 def test_counts_and_the_constant_are_kept(grid, cells):
     statistics, coarsening = statistics_of(grid), coarsen(grid, cells)
-    coarse = coarsen_statistics(statistics, grid, coarsening)
+    coarse = statistics.coarsened(grid, coarsening)
     assert coarse.constant == statistics.constant
     assert coarse.n_stars == statistics.n_stars
     by_group = np.zeros(coarsening.grid.n_rays, dtype=int)
@@ -103,7 +102,7 @@ def test_a_grid_that_is_coarse_already_is_returned(grid):
     assert coarsening.grid is grid
     assert_array_equal(coarsening.group, np.arange(grid.n_rays))
     statistics = statistics_of(grid)
-    again = coarsen_statistics(statistics, grid, coarsening)
+    again = statistics.coarsened(grid, coarsening)
     for name in ("diagonal", "coupling", "weighted"):
         scale = getattr(statistics, name).abs().max()
         assert_allclose(getattr(again, name) / scale, getattr(statistics, name) / scale, atol=1e-12, err_msg=name)
@@ -112,7 +111,7 @@ def test_a_grid_that_is_coarse_already_is_returned(grid):
 def test_a_coarsened_model_has_the_same_stars_and_prior(small_model, mock_stars, region):
     model = gpdust.DustModel(mock_stars(200), region.grid((6, 6, 10)), gpdust.SpectralGP(length_scale=60 * u.pc))
     coarse = model.coarsened(60)
-    assert coarse.statistics.n_stars == model.statistics.n_stars
+    assert coarse.likelihood.n_stars == model.likelihood.n_stars
     assert coarse.grid.n_rays * coarse.grid.n_cells <= 60
     assert coarse.prior.box.lengths == model.prior.box.lengths
     assert coarse.prior.latent_size < model.prior.latent_size

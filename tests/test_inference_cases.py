@@ -26,7 +26,7 @@ def test_without_stars_on_the_grid_the_posterior_is_the_prior(small_model, mock_
         "outside": mock_stars(l=(100, 130)),
     }[how]
     model = small_model(stars)
-    assert model.statistics.n_stars == model.stars_used.used == 0
+    assert model.likelihood.n_stars == model.stars_used.used == 0
     posterior = gpdust.fit(model, engine="svi", progress=False)
     assert_is_the_prior(posterior)
     assert abs(posterior.report.elbo) < 1e-10
@@ -69,8 +69,8 @@ def test_one_star_is_fitted_with_inducing_points_crowded_in_front_of_it(catalogu
 def test_chunks_of_stars_give_the_model_of_all_stars(mock_stars, small_model):
     stars = mock_stars(50)
     whole, pieces = small_model(stars), small_model(stars[start : start + 20] for start in (0, 20, 40))
-    assert_allclose(pieces.statistics.diagonal, whole.statistics.diagonal, rtol=1e-12)
-    assert_allclose(pieces.statistics.weighted, whole.statistics.weighted, rtol=1e-12)
+    assert_allclose(pieces.likelihood.diagonal, whole.likelihood.diagonal, rtol=1e-12)
+    assert_allclose(pieces.likelihood.weighted, whole.likelihood.weighted, rtol=1e-12)
     assert torch.equal(pieces.prior.points, whole.prior.points)
     assert pieces.stars_used == whole.stars_used
 
@@ -81,8 +81,8 @@ def test_extra_scatter_adds_to_every_error_in_quadrature(catalogue, mock_stars, 
     wider = catalogue(stars.l.value, stars.b.value, stars.distance.value, stars.extinction.value, error)
     scattered = gpdust.DustModel(stars, small_grid, small_prior(), extra_scatter=50 * u.mmag)
     expected = gpdust.DustModel(wider, small_grid, small_prior())
-    assert_allclose(scattered.statistics.diagonal, expected.statistics.diagonal, rtol=1e-12)
-    assert_allclose(scattered.statistics.constant, expected.statistics.constant, rtol=1e-12)
+    assert_allclose(scattered.likelihood.diagonal, expected.likelihood.diagonal, rtol=1e-12)
+    assert_allclose(scattered.likelihood.constant, expected.likelihood.constant, rtol=1e-12)
 
 
 def test_a_longitude_a_turn_on_gives_the_same_fit(catalogue, mock_stars, small_model):
@@ -181,6 +181,6 @@ def test_a_model_without_memory_for_its_matrix_fits_the_same(small_model, small_
 
 def test_the_cost_of_a_step_is_that_of_the_statistics(small_model, mock_stars):
     """A model keeps no star: its tensors have the size of the grid."""
-    few, many = (SVI(small_model(mock_stars(n))).model.statistics for n in (10, 10_000))
+    few, many = (SVI(small_model(mock_stars(n))).model.likelihood for n in (10, 10_000))
     for name in ("diagonal", "coupling", "weighted", "counts"):
         assert getattr(few, name).shape == getattr(many, name).shape == (4, 6)

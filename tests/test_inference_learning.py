@@ -131,8 +131,8 @@ def chi_squared(model: gpdust.DustModel, mean: torch.Tensor) -> float:
     cells = PriorOnCells(model, torch.zeros(0, dtype=torch.float64))
     density = 10 ** cells.log_density(mean).reshape(model.grid.shape)
     extinction = (density * torch.from_numpy(model.grid.cell_lengths)).cumsum(-1)
-    statistics = model.statistics
-    explained = (extinction * (2 * statistics.weighted - statistics.precision_product(extinction))).sum()
+    statistics = model.likelihood
+    explained = (extinction * (2 * statistics.weighted - statistics.precision.product(extinction))).sum()
     return (statistics.squares - float(explained)) / statistics.n_stars
 
 

@@ -15,7 +15,7 @@ from scipy.stats import multivariate_normal
 import gpdust
 from gpdust.inference.cells import PriorOnCells
 from gpdust.inference.response import Response
-from gpdust.los import adjoint, extinction_at, integrate, locate_stars
+from gpdust.los import extinction_at, integrate, locate_stars
 from gpdust.model import LN10
 
 MEAN_DENSITY = 1.6e-3 * gpdust.units.DENSITY
@@ -138,21 +138,12 @@ def test_natural_and_mgvi_find_the_closed_form(problem, engine):
 class LinearResponse(Response):
     """ρ = ρ₀ (1 + ln 10 (φ − μ)) instead of 10^φ: linear for any amplitude, and so without a rounded difference."""
 
-    def _density(self, log_density: torch.Tensor) -> torch.Tensor:
+    def density(self, log_density: torch.Tensor) -> torch.Tensor:
         mean = math.log10(MEAN_DENSITY.value)
         return (MEAN_DENSITY.value * (1 + LN10 * (log_density - mean))).unflatten(-1, self.shape)
 
-    def energy(self, log_density: torch.Tensor) -> torch.Tensor:
-        return -self.statistics.log_likelihood(integrate(self._density(log_density), self.lengths))
-
-    def energy_and_gradient(self, log_density: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        extinction = integrate(self._density(log_density), self.lengths)
-        residual = self.statistics.precision_product(extinction) - self.statistics.weighted
-        gradient = LN10 * MEAN_DENSITY.value * adjoint(residual, self.lengths)
-        return -self.statistics.log_likelihood(extinction), gradient.flatten(-2)
-
-    def _slope(self, log_density: torch.Tensor) -> torch.Tensor:
-        return super()._slope(torch.full_like(log_density, math.log10(MEAN_DENSITY.value)))
+    def density_slope(self, density: torch.Tensor) -> torch.Tensor:
+        return torch.full_like(density, LN10 * MEAN_DENSITY.value)
 
 
 @pytest.mark.parametrize("engine", ["natural", "mgvi"])
@@ -163,15 +154,15 @@ def test_natural_and_mgvi_are_exact_where_extinction_is_linear(small_model, monk
     response, cells = LinearResponse(model), PriorOnCells(model, torch.zeros(0, dtype=torch.float64))
     matrix = torch.cat([linear_map.matrix for _, linear_map in cells.maps()])
     jacobian = torch.autograd.functional.jacobian(
-        lambda v: integrate(response._density(matrix @ v + cells.offset), response.lengths).flatten(),
+        lambda v: response.extinction(matrix @ v + cells.offset).flatten(),
         torch.zeros(12, dtype=torch.float64),
     )
-    base = integrate(response._density(cells.offset), response.lengths)
-    weight = torch.stack([model.statistics.precision_product(column.reshape(4, 6)) for column in jacobian.mT]).flatten(
+    base = response.extinction(cells.offset)
+    weight = torch.stack([model.likelihood.precision.product(column.reshape(4, 6)) for column in jacobian.mT]).flatten(
         1
     )
     covariance = torch.linalg.inv(torch.eye(12, dtype=torch.float64) + weight @ jacobian)
-    residual = (model.statistics.weighted - model.statistics.precision_product(base)).flatten()
+    residual = (model.likelihood.weighted - model.likelihood.precision.product(base)).flatten()
     mean, scale = covariance @ (jacobian.mT @ residual), covariance.diagonal().sqrt()
     options = {"tolerance": 1e-20, "solve_tolerance": 1e-12, "sample_tolerance": 1e-12}
     posterior = gpdust.fit(model, engine=engine, progress=False, samples=20, **options)

@@ -24,7 +24,7 @@ def dense(model, v: torch.Tensor, theta: torch.Tensor, with_theta: bool) -> torc
     jacobian = torch.cat([of_theta, of_v], dim=-1) if with_theta else of_v
     cells = model.grid.n_cells
     blocks = []
-    for diagonal, coupling in zip(model.statistics.diagonal, model.statistics.coupling, strict=True):
+    for diagonal, coupling in zip(model.likelihood.diagonal, model.likelihood.coupling, strict=True):
         blocks.append(torch.diag(diagonal) + torch.diag(coupling[1:], 1) + torch.diag(coupling[1:], -1))
         assert blocks[-1].shape == (cells, cells)
     weight = torch.block_diag(*blocks)

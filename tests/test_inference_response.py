@@ -7,7 +7,8 @@ from numpy.testing import assert_allclose
 
 from gpdust.inference import star_metric
 from gpdust.inference.response import Response
-from gpdust.inference.star_metric import StarMetric
+from gpdust.inference.star_metric import BlockMetric, StarMetric
+from gpdust.likelihood import Blocks
 from gpdust.los import integrate
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -27,7 +28,7 @@ def dense_metric(model, log_density: torch.Tensor) -> torch.Tensor:
     lengths = torch.from_numpy(model.grid.cell_lengths)
     blocks = []
     for row, diagonal, coupling in zip(
-        log_density.reshape(model.grid.shape), model.statistics.diagonal, model.statistics.coupling, strict=True
+        log_density.reshape(model.grid.shape), model.likelihood.diagonal, model.likelihood.coupling, strict=True
     ):
         jacobian = torch.autograd.functional.jacobian(lambda phi: integrate(10**phi, lengths), row)
         weight = torch.diag(diagonal) + torch.diag(coupling[1:], 1) + torch.diag(coupling[1:], -1)
@@ -60,8 +61,7 @@ def test_the_gradient_is_that_of_autograd(model):
 
 
 def metric_at(model, averaged: bool) -> StarMetric:
-    response = Response(model)
-    return response.averaged_metric(LOG_DENSITY) if averaged else response.metric(LOG_DENSITY[0])
+    return Response(model).metric(LOG_DENSITY if averaged else LOG_DENSITY[0], averaged)
 
 
 def expected_blocks(model, averaged: bool) -> torch.Tensor:
@@ -108,6 +108,26 @@ def test_noise_has_the_metric_as_its_covariance(model, monkeypatch, block_bytes,
         assert_allclose(scaled(covariance[ray, :, ray], blocks[ray]), scaled(blocks[ray], blocks[ray]), atol=1e-8)
         others = [other for other in range(4) if other != ray]
         assert_allclose(covariance[ray][:, others], 0, atol=1e-12)
+
+
+@pytest.mark.parametrize("averaged", [False, True])
+def test_the_root_has_an_adjoint(model, averaged):
+    metric = metric_at(model, averaged)
+    x, y = torch.randn(2, 1, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    assert_allclose((metric.root(x) * y).sum(), (x * metric.root_adjoint(y)).sum(), rtol=1e-12)
+
+
+def test_information_as_blocks_is_the_same_metric(model):
+    """F written out, as stars whose distances are uncertain give it."""
+    response, extinction = Response(model), torch.zeros(4, 6, dtype=torch.float64)
+    plain = response.metric(LOG_DENSITY)
+    unit = torch.eye(6, dtype=torch.float64)
+    whole = model.likelihood.information(extinction).product(unit[:, None].expand(6, 4, 6)).movedim(1, 0)
+    slope = response.density_slope(response.density(LOG_DENSITY)).square().mean(0).sqrt() * response.lengths
+    blocks = BlockMetric(slope[None], Blocks(whole))
+    scale = plain.blocks(slice(None))
+    assert_allclose(scaled(blocks.blocks(slice(None)), scale), scaled(scale, scale), atol=1e-12)
+    assert_allclose(Blocks(whole).product(unit[:, None].expand(6, 4, 6)).movedim(1, 0), whole, rtol=1e-12)
 
 
 @pytest.mark.parametrize("averaged", [False, True])

@@ -95,7 +95,7 @@ def test_the_tridiagonal_matrix_is_the_dense_sum_over_stars(stars, extinction):
     assert_allclose(assembled.reshape(dense.shape), dense, rtol=1e-12, atol=1e-12 * dense.max())
     assert_array_equal(statistics.coupling[:, 0], 0)
     product = (extinction.flatten(-2).numpy() @ dense).reshape(extinction.shape)
-    assert_allclose(statistics.precision_product(extinction), product, rtol=1e-12)
+    assert_allclose(statistics.precision.product(extinction), product, rtol=1e-12)
     linear = (rows * (stars.extinction / stars.error**2)[:, None]).sum(0)
     assert_allclose(statistics.weighted.flatten(), linear, rtol=1e-12, atol=1e-12 * np.abs(linear).max())
 

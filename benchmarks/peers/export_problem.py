@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def problem_arrays(model: gpdust.DustModel, arguments: argparse.Namespace) -> dict[str, np.ndarray]:
     """The problem as plain arrays; README.md says what each is."""
-    statistics, grid, box = model.statistics, model.grid, model.prior.box
+    statistics, grid, box = model.likelihood, model.grid, model.prior.box
     points = grid.cell_points()
     linear_map = model.prior.at(torch.from_numpy(points.reshape(-1, 3)))
     latent = torch.from_numpy(np.random.default_rng([arguments.seed, 1]).standard_normal((CHECKS, box.latent_size)))
@@ -61,7 +61,7 @@ def problem_arrays(model: gpdust.DustModel, arguments: argparse.Namespace) -> di
         log_density = torch.cat([log_density, torch.from_numpy(np.log10(truth))[None]])
         extinction = integrate(torch.pow(10.0, log_density), torch.from_numpy(grid.cell_lengths))
         log_likelihood = statistics.log_likelihood(extinction)
-        precision_product = statistics.precision_product(extinction)
+        precision_product = statistics.precision.product(extinction)
     return {
         "diagonal": statistics.diagonal.numpy(),
         "coupling": statistics.coupling.numpy(),

@@ -31,9 +31,9 @@ def check(model: gpdust.DustModel, problem: dict[str, np.ndarray]) -> None:
         If its stars, its box or its cells differ.
     """
     found = {
-        "diagonal": model.statistics.diagonal,
-        "coupling": model.statistics.coupling,
-        "weighted": model.statistics.weighted,
+        "diagonal": model.likelihood.diagonal,
+        "coupling": model.likelihood.coupling,
+        "weighted": model.likelihood.weighted,
         "box_origin": model.prior.box.origin,
         "box_lengths": model.prior.box.lengths,
         "box_shape": model.prior.box.shape,

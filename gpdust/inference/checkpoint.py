@@ -26,8 +26,7 @@ AnyState = TypeVar("AnyState", bound=State)
 def fingerprint(model: DustModel, engine: str, seed: int, options: object) -> str:
     """A short hash of everything that decides a fit: data, grid, prior, engine, seed and settings."""
     digest = hashlib.sha256()
-    statistics = model.statistics
-    for tensor in (statistics.diagonal, statistics.coupling, statistics.weighted, *model.prior.tensors().values()):
+    for tensor in (*model.likelihood.tensors().values(), *model.prior.tensors().values()):
         digest.update(tensor.contiguous().numpy().tobytes())
     prior = {key: value for key, value in model.prior.description().items() if key != "jitter"}
     grid = model.grid.description()

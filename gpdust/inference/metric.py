@@ -54,7 +54,7 @@ def gauss_newton(
     with_theta: bool,
     draws: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """JᵀWJ with J = ∂A/∂(θ, v): the information of the stars, without the prior's.
+    """JᵀFJ with J = ∂A/∂(θ, v): the information of the stars, without the prior's.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def gauss_newton(
 
     Notes
     -----
-    Accumulated ray by ray. Along a ray, R and W meet in one small matrix of cells × cells, so that the cost is one
+    Accumulated ray by ray. Along a ray, R and F meet in one small matrix of cells × cells, so that the cost is one
     product with the prior's matrix per ray and one rank-cells update.
     """
     size = len(mean) + (len(theta) if with_theta else 0)
@@ -90,12 +90,12 @@ def gauss_newton(
         if with_theta:
             rows = torch.cat([_theta_derivatives(model, prior, rays, mean, theta), rows], dim=-1)
         rows = rows.unflatten(0, (-1, n_cells))
-        gram = torch.zeros(len(rows), n_cells, n_cells, dtype=mean.dtype)
-        for draw in mean[None] if draws is None else draws:
-            slope = LN10 * model.density(draw, linear_map)  # dρ/dφ of every cell
-            responses = integrate(torch.diag_embed(slope), lengths)  # (ray, cell j, edge k): ∂A_k/∂φ_j
-            gram += model.statistics[rays].precision_product(responses.movedim(1, 0)).movedim(0, 1) @ responses.mT
-        gram /= 1 if draws is None else len(draws)
+        densities = model.density(mean[None] if draws is None else draws, linear_map)
+        slopes = (LN10 * lengths * densities).permute(
+            1, 2, 0
+        )  # of the extinction behind a cell, per dex: (ray, cell, draw)
+        stars = model.likelihood[rays].information(integrate(densities.mean(0), lengths))
+        gram = slopes @ slopes.mT / len(densities) * stars.on_cells(slice(None))
         information += rows.flatten(0, 1).mT @ (gram @ rows).flatten(0, 1)
     return 0.5 * (information + information.mT)
 

@@ -191,10 +191,8 @@ class Newton:
 
     def _misfit(self, state: NewtonState) -> float:
         """How many times larger than their errors the stars' deviations are, at least one."""
-        energy = float(self.response.energy(self._at(state.theta).cells.log_density(state.mean)))
-        statistics = self.model.statistics
-        chi_squared = 2 * (energy - statistics.normalisation)
-        return math.sqrt(max(1.0, chi_squared / max(statistics.n_stars, 1)))
+        log_density = self._at(state.theta).cells.log_density(state.mean)
+        return max(1.0, self.model.likelihood.misfit(self.response.extinction(log_density)))
 
     def _learn(self, state: NewtonState) -> NewtonState:
         """New draws, the mean that belongs to them, and one step of the hyperparameters, which carries v along."""

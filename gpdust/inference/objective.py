@@ -81,8 +81,7 @@ class Objective:
 
     def metric(self, place: Place, averaged: bool = False) -> StarMetric:
         """G at the root mean square of the draws, or averaged over them."""
-        log_densities = place.log_densities()
-        return self.response.averaged_metric(log_densities) if averaged else self.response.metric(log_densities)
+        return self.response.metric(place.log_densities(), averaged)
 
     def _blocks(self, place: Place) -> tuple[torch.Tensor, ...]:
         rows = max(1, DRAW_CELLS // len(place.log_density))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from gpdust.inference.star_metric import AveragedMetric, PlainMetric
+from gpdust.inference.star_metric import BlockMetric, PlainMetric, StarMetric
+from gpdust.likelihood import Tridiagonal
 from gpdust.los import adjoint, integrate
 from gpdust.model import LN10, DustModel
 
@@ -18,33 +19,45 @@ class Response:
     """
 
     def __init__(self, model: DustModel) -> None:
-        self.statistics = model.statistics
+        self.likelihood = model.likelihood
         self.shape = model.grid.shape
         self.lengths = torch.from_numpy(model.grid.cell_lengths)
 
+    def density(self, log_density: torch.Tensor) -> torch.Tensor:
+        """ρ, mag/pc: (..., cells) to (..., ray, cell)."""
+        return torch.exp(LN10 * log_density).unflatten(-1, self.shape)
+
+    def density_slope(self, density: torch.Tensor) -> torch.Tensor:
+        """dρ/dφ, mag/pc per dex."""
+        return LN10 * density
+
+    def extinction(self, log_density: torch.Tensor) -> torch.Tensor:
+        """Extinction at the outer edges of all cells, mag: (..., cells) to (..., ray, cell)."""
+        return integrate(self.density(log_density), self.lengths)
+
     def energy(self, log_density: torch.Tensor) -> torch.Tensor:
         """−log L, nats: (..., cells) to (...)."""
-        return -self.statistics.log_likelihood(self._extinction(log_density))
+        return -self.likelihood.log_likelihood(self.extinction(log_density))
 
     def energy_and_gradient(self, log_density: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """−log L and its derivative by φ: (..., cells) to (...) and (..., cells)."""
-        density = torch.exp(LN10 * log_density).unflatten(-1, self.shape)
-        extinction = integrate(density, self.lengths)
-        residual = self.statistics.precision_product(extinction) - self.statistics.weighted
-        gradient = LN10 * density * adjoint(residual, self.lengths)
-        return -self.statistics.log_likelihood(extinction), gradient.flatten(-2)
+        density = self.density(log_density)
+        value, slope = self.likelihood.log_likelihood_and_slope(integrate(density, self.lengths))
+        gradient = self.density_slope(density) * adjoint(slope, self.lengths)
+        return -value, -gradient.flatten(-2)
 
-    def metric(self, log_density: torch.Tensor) -> PlainMetric:
-        """The metric at one log-density, shape (cells,), or at the root mean square of draws, shape (draws, cells)."""
-        slope = self._slope(log_density)
-        return PlainMetric(slope if log_density.ndim == 1 else slope.square().mean(0).sqrt(), self.statistics)
+    def metric(self, log_density: torch.Tensor, averaged: bool = False) -> StarMetric:
+        """The metric at one log-density, shape (cells,), or for draws, shape (draws, cells).
 
-    def averaged_metric(self, log_densities: torch.Tensor) -> AveragedMetric:
-        """The metric averaged over draws, shape (draws, cells)."""
-        return AveragedMetric(self._slope(log_densities), self.statistics)
-
-    def _slope(self, log_density: torch.Tensor) -> torch.Tensor:
-        return (LN10 * self.lengths) * torch.exp(LN10 * log_density).unflatten(-1, self.shape)
-
-    def _extinction(self, log_density: torch.Tensor) -> torch.Tensor:
-        return integrate(torch.exp(LN10 * log_density).unflatten(-1, self.shape), self.lengths)
+        For draws, D is the root mean square of theirs unless the metric is to be `averaged`, and F is taken at their
+        mean extinction.
+        """
+        density = self.density(log_density).reshape(-1, *self.shape)
+        slopes = self.density_slope(density) * self.lengths
+        information = self.likelihood.information(integrate(density.mean(0), self.lengths))
+        if averaged:
+            return BlockMetric(slopes, information)
+        slope = slopes[0] if len(slopes) == 1 else slopes.square().mean(0).sqrt()
+        if isinstance(information, Tridiagonal):
+            return PlainMetric(slope, information)
+        return BlockMetric(slope[None], information)

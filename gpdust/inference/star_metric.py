@@ -1,8 +1,7 @@
 """The Gauss–Newton metric of the stars on the cells: what they know of the log-density, ray by ray.
 
-G = Dᵀ Rᵀ W R D with D = dρ/dφ, either at one density or averaged over draws. W is tridiagonal, so that with x = D φ and
-cells counted outwards (RᵀWR)_ij = Σ_{k≥i, l≥j} W_kl depends for i ≠ j on the farther of the two cells alone: two
-running sums along a ray do for a product.
+G = Dᵀ Rᵀ F R D with D = dρ/dφ, either at one density or averaged over draws, and F the information of the stars on the
+extinction at cell edges.
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ from functools import cached_property
 
 import torch
 
-from gpdust.likelihood import ExtinctionStatistics
+from gpdust.likelihood import RayInformation, Tridiagonal
+from gpdust.likelihood.information import outward_sums
 
 BLOCK_BYTES = 4e6  # of temporary memory: a few of these stay in the caches
 FAINTEST = 1e-10  # of a cell's information: below it lies rounding
@@ -33,23 +33,30 @@ class StarMetric(ABC):
         """L y with G = L Lᵀ, of standard normals noise with G as its covariance: (batch, cells) to (batch, cells)."""
 
     @abstractmethod
+    def root_adjoint(self, field: torch.Tensor) -> torch.Tensor:
+        """Lᵀ φ: (batch, cells) to (batch, cells)."""
+
+    @abstractmethod
     def blocks(self, rays: slice) -> torch.Tensor:
         """G of some rays as matrices, shape (rays, cell, cell)."""
 
 
 class PlainMetric(StarMetric):
-    """G at one density, in memory and time as the cells.
+    """G at one density where F is tridiagonal, in memory and time as the cells.
+
+    With x = D φ and cells counted outwards (RᵀWR)_ij depends for i ≠ j on the farther of the two cells alone: two
+    running sums along a ray do for a product.
 
     Parameters
     ----------
     slope : Tensor, shape (rays, cells of each)
         What the extinction behind a cell gains per dex of its density, mag: D times the length of the cell.
-    statistics : ExtinctionStatistics
+    information : Tridiagonal
     """
 
-    def __init__(self, slope: torch.Tensor, statistics: ExtinctionStatistics) -> None:
-        self.shape, self.slope, self.statistics = slope.shape, slope, statistics
-        self._tail, self._neighbour = tail_sums(statistics)
+    def __init__(self, slope: torch.Tensor, information: Tridiagonal) -> None:
+        self.shape, self.slope, self.information = slope.shape, slope, information
+        self._tail, self._neighbour = information.tail_sums()
 
     def weigh(self, field: torch.Tensor) -> torch.Tensor:
         """G φ: (batch, cells) to (batch, cells)."""
@@ -82,43 +89,52 @@ class PlainMetric(StarMetric):
 
     @cached_property
     def _root(self) -> tuple[torch.Tensor, torch.Tensor]:
-        return bidiagonal_root(self.statistics)
+        return self.information.bidiagonal_root()
 
     def blocks(self, rays: slice) -> torch.Tensor:
         """G of some rays as matrices, shape (rays, cell, cell)."""
         slope = self.slope[rays]
-        return _farther(slope[:, :, None] * slope[:, None, :], self._tail[rays], self._neighbour[rays])
+        return slope[:, :, None] * slope[:, None, :] * self.information.on_cells(rays)
 
 
-class AveragedMetric(StarMetric):
-    """E[G] over draws of the density, as matrices.
+class BlockMetric(StarMetric):
+    """G at one density or averaged over draws, as a matrix for each ray, whatever F.
 
     Parameters
     ----------
     slopes : Tensor, shape (draws, rays, cells of each)
         See `PlainMetric`.
-    statistics : ExtinctionStatistics
+    information : RayInformation
     """
 
-    def __init__(self, slopes: torch.Tensor, statistics: ExtinctionStatistics) -> None:
+    def __init__(self, slopes: torch.Tensor, information: RayInformation) -> None:
         self.shape = slopes.shape[1:]
         n = self.shape[1]
-        tail, neighbour = tail_sums(statistics)
         self._blocks = slopes.new_empty(self.shape[0], n, n)
         for rays in runs(self.shape[0], max(n, len(slopes)) * 8 * n):
             some = slopes[:, rays]
             products = some.permute(1, 2, 0) @ some.permute(1, 0, 2) / len(slopes)
-            self._blocks[rays] = _farther(products, tail[rays], neighbour[rays])
+            self._blocks[rays] = products * information.on_cells(rays)
 
     def weigh(self, field: torch.Tensor) -> torch.Tensor:
         """G φ: (batch, cells) to (batch, cells)."""
-        columns = field.unflatten(-1, self.shape).permute(1, 2, 0)
-        return torch.matmul(self._blocks, columns).permute(2, 0, 1).flatten(-2)
+        return self._multiply(self._blocks, field)
 
     def root(self, standard: torch.Tensor) -> torch.Tensor:
         """L y with G = L Lᵀ: (batch, cells) to (batch, cells)."""
-        standard = standard.unflatten(-1, self.shape)
-        coloured = torch.empty_like(standard)
+        return self._multiply(self._root, standard)
+
+    def root_adjoint(self, field: torch.Tensor) -> torch.Tensor:
+        """Lᵀ φ: (batch, cells) to (batch, cells)."""
+        return self._multiply(self._root.mT, field)
+
+    def _multiply(self, matrices: torch.Tensor, field: torch.Tensor) -> torch.Tensor:
+        columns = field.unflatten(-1, self.shape).permute(1, 2, 0)
+        return torch.matmul(matrices, columns).permute(2, 0, 1).flatten(-2)
+
+    @cached_property
+    def _root(self) -> torch.Tensor:
+        root = torch.empty_like(self._blocks)
         for rays in runs(self.shape[0], self.shape[1] ** 2 * 8):
             block = self._blocks[rays]
             scale = block.diagonal(dim1=-2, dim2=-1).clamp_min(0).sqrt()
@@ -128,50 +144,15 @@ class AveragedMetric(StarMetric):
             if failed.any():
                 unit.diagonal(dim1=-2, dim2=-1).add_(1e4 * FAINTEST)
                 factor = torch.linalg.cholesky(unit)
-            coloured[..., rays, :] = scale * torch.einsum("rij,...rj->...ri", factor, standard[..., rays, :])
-        return coloured.flatten(-2)
+            root[rays] = scale[:, :, None] * factor
+        return root
 
     def blocks(self, rays: slice) -> torch.Tensor:
         """G of some rays as matrices, shape (rays, cell, cell)."""
         return self._blocks[rays]
 
 
-def outward_sums(values: torch.Tensor) -> torch.Tensor:
-    """Σ over a cell and those behind it, along the last axis."""
-    return values.flip(-1).cumsum(-1).flip(-1)
-
-
-def tail_sums(statistics: ExtinctionStatistics) -> tuple[torch.Tensor, torch.Tensor]:
-    """Σ_{l ≥ j} of the columns of W, and W_{j−1,j}, which the diagonal lacks; shape (ray, cell)."""
-    columns = statistics.diagonal + statistics.coupling
-    columns[:, :-1] += statistics.coupling[:, 1:]
-    return outward_sums(columns), statistics.coupling
-
-
-def bidiagonal_root(statistics: ExtinctionStatistics) -> tuple[torch.Tensor, torch.Tensor]:
-    """C with W = C Cᵀ along each ray: its diagonal, and what stands left of it; shape (ray, cell)."""
-    diagonal, below = torch.zeros_like(statistics.diagonal), torch.zeros_like(statistics.diagonal)
-    for k in range(diagonal.shape[1]):
-        left = statistics.diagonal[:, k]
-        if k:
-            inner = diagonal[:, k - 1]
-            below[:, k] = torch.where(inner > 0, statistics.coupling[:, k] / inner.clamp_min(1e-300), 0.0)
-            left = left - below[:, k].square()
-        # Where rounding leaves nothing, no star has told this edge from the one before it.
-        diagonal[:, k] = torch.where(left > 1e-14 * statistics.diagonal[:, k], left, 0.0).sqrt()
-    return diagonal, below
-
-
 def runs(n_rays: int, ray_bytes: int) -> Iterator[slice]:
     """Runs of rays that take no more than BLOCK_BYTES."""
     step = max(1, int(BLOCK_BYTES // ray_bytes))
     return (slice(start, min(start + step, n_rays)) for start in range(0, n_rays, step))
-
-
-def _farther(products: torch.Tensor, tail: torch.Tensor, neighbour: torch.Tensor) -> torch.Tensor:
-    """Products of slopes times the sums of W behind the farther cell, shape (rays, cell, cell)."""
-    n = products.shape[-1]
-    nearer = torch.ones(n, n, dtype=torch.bool).tril(-1)
-    blocks = products * torch.where(nearer, tail[:, :, None], tail[:, None, :])
-    blocks.diagonal(dim1=-2, dim2=-1).sub_(products.diagonal(dim1=-2, dim2=-1) * neighbour)
-    return blocks

@@ -7,10 +7,12 @@ import torch
 
 from gpdust.grid import RayGrid
 from gpdust.grid.coarsen import Coarsening
-from gpdust.likelihood.statistics import ExtinctionStatistics
+from gpdust.likelihood.information import Tridiagonal
 
 
-def coarsen_statistics(statistics: ExtinctionStatistics, grid: RayGrid, coarsening: Coarsening) -> ExtinctionStatistics:
+def fold(
+    precision: Tridiagonal, weighted: torch.Tensor, counts: torch.Tensor, grid: RayGrid, coarsening: Coarsening
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Compress again: W → PᵀWP and h → Pᵀh, where P interpolates extinction from coarse edges to fine ones.
 
     Exact for an extinction that is linear within coarse cells and the same on all rays of a group; W stays tridiagonal,
@@ -18,15 +20,18 @@ def coarsen_statistics(statistics: ExtinctionStatistics, grid: RayGrid, coarseni
 
     Parameters
     ----------
-    statistics : ExtinctionStatistics
-        On `grid`.
+    precision : Tridiagonal
+        W.
+    weighted, counts : Tensor, shape (ray, cell)
+        h, and stars per cell.
     grid : RayGrid
+        On which they are.
     coarsening : Coarsening
         Of that grid.
 
     Returns
     -------
-    ExtinctionStatistics
+    diagonal, coupling, weighted, counts : Tensor, shape (coarse ray, coarse cell)
     """
     edges, coarse = grid.edges, coarsening.grid.edges
     cell = np.searchsorted(coarse, edges[1:], side="left") - 1  # of the outer edge of each fine cell
@@ -41,12 +46,11 @@ def coarsen_statistics(statistics: ExtinctionStatistics, grid: RayGrid, coarseni
         sums = torch.zeros(coarsening.grid.n_rays * coarsening.grid.n_cells, dtype=values.dtype)
         return sums.index_add_(0, index.flatten(), values.flatten()).reshape(coarsening.grid.shape)
 
-    diagonal, pair = statistics.diagonal, statistics.coupling
+    diagonal, pair = precision.diagonal, precision.coupling
     coupling = total(diagonal * outer * inner + pair * (outer * inner_before + outer_before * inner))
     coupling[:, 0] = 0
     folded = total(diagonal * outer**2 + 2 * pair * outer * outer_before)
     folded[:, :-1] += total(diagonal * inner**2 + 2 * pair * inner * inner_before)[:, 1:]
-    weighted = total(statistics.weighted * outer)
-    weighted[:, :-1] += total(statistics.weighted * inner)[:, 1:]
-    counts = total(statistics.counts)
-    return ExtinctionStatistics(folded, coupling, weighted, statistics.squares, statistics.normalisation, counts)
+    folded_weighted = total(weighted * outer)
+    folded_weighted[:, :-1] += total(weighted * inner)[:, 1:]
+    return folded, coupling, folded_weighted, total(counts)

@@ -10,11 +10,15 @@ import numpy as np
 import torch
 
 from gpdust.grid import RayGrid
+from gpdust.grid.coarsen import Coarsening
+from gpdust.likelihood.coarsen import fold
+from gpdust.likelihood.information import Tridiagonal
+from gpdust.likelihood.likelihood import StarLikelihood
 from gpdust.los import StarPositions
 
 
 @dataclass(frozen=True)
-class ExtinctionStatistics:
+class ExtinctionStatistics(StarLikelihood):
     """Sufficient statistics of Gaussian extinction measurements on a grid.
 
     A star at fraction f of cell k sees (1 − f) A_{k−1} + f A_k, so that it touches two edges of its ray only. Five sums
@@ -135,12 +139,32 @@ class ExtinctionStatistics:
             self.counts,
         )
 
-    def precision_product(self, extinction: torch.Tensor) -> torch.Tensor:
-        """W A, shape (..., ray, cell)."""
-        product = self.diagonal * extinction
-        product[..., 1:] += self.coupling[..., 1:] * extinction[..., :-1]
-        product[..., :-1] += self.coupling[..., 1:] * extinction[..., 1:]
-        return product
+    def misfit(self, extinction: torch.Tensor) -> float:
+        """√(χ² per star) at one extinction, shape (ray, cell)."""
+        chi_squared = -2 * (float(self.log_likelihood(extinction)) + self.normalisation)
+        return math.sqrt(max(chi_squared, 0.0) / max(self.n_stars, 1))
+
+    def coarsened(self, grid: RayGrid, coarsening: Coarsening) -> ExtinctionStatistics:
+        """The same stars on a coarser grid than `grid`; see `likelihood.coarsen`."""
+        sums = fold(self.precision, self.weighted, self.counts, grid, coarsening)
+        return ExtinctionStatistics(*sums[:3], self.squares, self.normalisation, sums[3])
+
+    @property
+    def precision(self) -> Tridiagonal:
+        """W."""
+        return Tridiagonal(self.diagonal, self.coupling)
+
+    def information(self, extinction: torch.Tensor | None = None) -> Tridiagonal:
+        """W, at any extinction."""
+        return self.precision
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """All numbers that log L depends on, but for a constant."""
+        return {"diagonal": self.diagonal, "coupling": self.coupling, "weighted": self.weighted}
+
+    def log_likelihood_and_slope(self, extinction: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log L and ∂ log L / ∂A = h − WA, shapes (...,) and (..., ray, cell)."""
+        return self.log_likelihood(extinction), self.weighted - self.precision.product(extinction)
 
     def log_likelihood(self, extinction: torch.Tensor) -> torch.Tensor:
         """Log-likelihood of all stars.
