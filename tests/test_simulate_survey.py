@@ -100,7 +100,7 @@ def test_measured_distances_scatter_and_stay_positive():
     ratio = (good.catalogue.distance / good.true_distance).to_value("")
     assert ratio.std() == pytest.approx(0.1, rel=4 / np.sqrt(2 * N))
     assert ratio.mean() == pytest.approx(1, abs=4 * 0.1 / np.sqrt(N))
-    np.testing.assert_allclose(good.catalogue.distance_error.value, 0.1 * good.catalogue.distance.value)
+    np.testing.assert_allclose(good.catalogue.distance_error.value, 0.1 * good.true_distance.value)
     poor = survey(errors=ErrorModel(distance_fraction=0.8))  # one in ten would be negative
     assert len(poor.catalogue) == N
     assert poor.catalogue.distance.value.min() > 0

@@ -115,7 +115,7 @@ class PriorOnCells:
 
     @staticmethod
     def _offset(linear_map: LinearMap) -> torch.Tensor:
-        return linear_map.mean + 0.5 * LN10 * linear_map.residual_variance
+        return linear_map.mean + linear_map.step + 0.5 * LN10 * linear_map.residual_variance
 
 
 def _joined(parts: list[torch.Tensor]) -> torch.Tensor:

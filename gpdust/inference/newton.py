@@ -24,9 +24,10 @@ from gpdust.errors import InferenceError
 from gpdust.inference.cells import PriorOnCells
 from gpdust.inference.convergence import StoppingReport, StoppingRule
 from gpdust.inference.curvature import ThetaCurvature
-from gpdust.inference.elbo import gaussian_elbo
+from gpdust.inference.elbo import gaussian_elbo, theta_divergence
 from gpdust.inference.matrix_free import MatrixFreePrecision
 from gpdust.inference.mean import find_mean
+from gpdust.inference.noise_step import best_noise
 from gpdust.inference.objective import Objective, Place
 from gpdust.inference.occam import theta_gradient
 from gpdust.inference.precision import DensePrecision, Precision
@@ -50,6 +51,8 @@ CURVATURE, FINAL_CURVATURE = 0.5, 0.1  # tolerances of its solves: steps of θ, 
 LEARN_STEPS = 8  # of the mean between steps of θ, at most
 KEEPING, MOVING = 30.0, 3.0  # tolerances in which the mean may then be short: a gradient that keeps φ forgives more
 SHORTEST_STEP = 1e-3  # of a standardised hyperparameter
+NOISE_DRAWS = 4  # of the map, for the parameters of the noise, which hardly depend on them
+NOISE_MOVED = 0.3  # of its standard errors: what must settle before the rest can
 STUCK = 1e3  # a damping with which steps are so short that they promise nothing
 
 
@@ -115,6 +118,7 @@ class Newton:
             )
         self.model, self.options, self.dense = model, options, dense
         self.response = Response(model)
+        self._noise = torch.zeros(model.free_noise.size, dtype=torch.float64)
         self._preconditioning = Preconditioning(model) if options.precondition and not dense else None
         self._objective: Objective | None = None
         self._recent: Precision | None = None
@@ -137,6 +141,7 @@ class Newton:
             trace=Trace(prior.hyperparameters.units),
             rule=StoppingRule(self.options.tolerance),
             seed=seed,
+            noise=torch.zeros(self.model.free_noise.size, dtype=torch.float64),
         )
 
     def expected_steps(self, state: NewtonState) -> int:
@@ -148,6 +153,7 @@ class Newton:
         started = time.perf_counter()
         state = replace(state, trace=deepcopy(state.trace), rule=deepcopy(state.rule))
         self._started, self._progress = started - state.seconds, progress
+        self._use(state.noise)
         state = {"climb": self._climb, "learn": self._learn, "settle": self._settle}[state.phase](state)
         if len(state.trace) >= self.options.max_steps:
             state = replace(state, phase="done")
@@ -216,6 +222,9 @@ class Newton:
             if not lost <= max(self.options.theta_tolerance, 0.0):  # nor if it is not a number
                 return self._step_back(state)
             curvature = curvature.with_secant(state.theta_step, gradient - state.theta_slope)
+        before, state = state.noise, self._with_best_noise(state, objective)
+        if self._noise_drift(before, state) > NOISE_MOVED:  # the slopes here say nothing of another noise
+            return replace(state, theta_step=torch.zeros(0, dtype=torch.float64))
         step, predicted = curvature.step(gradient, self.options.theta_reach)
         state = replace(state, theta_left=predicted)
         if predicted < self.options.theta_tolerance:
@@ -248,18 +257,46 @@ class Newton:
             if not len(state.draws) or state.mixing <= LEAST_MIXING:
                 raise
             return replace(state, mixing=0.5 * state.mixing, rounds=state.rounds + 1)
-        moved = state.mean - before
+        moved, noise = state.mean - before, state.noise
         drift = 0.5 * float((moved * self._recent.product(moved[None])[0]).sum())
+        state = self._with_best_noise(state, objective)
+        noise_moved = self._noise_drift(noise, state) > NOISE_MOVED
         # Wide draws raise the metric, which narrows the next ones: where that swings, only half a change is taken.
         mixing = state.mixing if drift < 0.5 * state.drift else 0.6 * state.mixing
         state = replace(state, drift=drift, mixing=max(mixing, LEAST_MIXING), rounds=state.rounds + 1)
-        if drift >= 3 * self.options.tolerance and state.rounds < MOST_ROUNDS:
+        if (drift >= 3 * self.options.tolerance or noise_moved) and state.rounds < MOST_ROUNDS:
             return state
         if len(state.theta):
             state = replace(state, theta_covariance=self._curvature(state, FINAL_CURVATURE).covariance)
         return replace(state, phase="done")
 
     # Parts
+
+    def _use(self, noise: torch.Tensor) -> None:
+        """Take the stars' noise to be that of a standardised vector."""
+        if torch.equal(noise, self._noise):
+            return
+        self._noise = noise
+        self.model = self.model.with_noise(self.model.free_noise.at(noise.numpy()))
+        self.response, self._recent = Response(self.model), None
+        if self._objective is not None:
+            self._objective = Objective(self._objective.cells, self.response)
+
+    def _with_best_noise(self, state: NewtonState, objective: Objective) -> NewtonState:
+        """The noise that belongs to the draws; it is used from the next stage on."""
+        if not len(state.noise):
+            return state
+        draws = objective.place(state.mean, state.draws[: NOISE_DRAWS // 2]).log_densities()
+        extinction = self.response.extinction(draws)
+        noise, covariance = best_noise(self.model.likelihood, self.model.free_noise, extinction, state.noise.numpy())
+        return replace(state, noise=torch.from_numpy(noise), noise_covariance=torch.from_numpy(covariance))
+
+    @staticmethod
+    def _noise_drift(before: torch.Tensor, state: NewtonState) -> float:
+        """How far the noise has moved, in its own standard errors."""
+        if not len(before):
+            return 0.0
+        return float(((state.noise - before).abs() / state.noise_covariance.diagonal().sqrt()).max())
 
     def _at(self, theta: torch.Tensor) -> Objective:
         if self._objective is None or not torch.equal(self._objective.cells.theta, theta):
@@ -329,12 +366,14 @@ class Newton:
 
     def finish(self, state: NewtonState) -> tuple[torch.Tensor, StoppingReport]:
         """A square root of the covariance of q (natural) or its draws (mgvi), and how the fit ended."""
+        self._use(state.noise)
         objective = self._at(state.theta)
         if not len(state.draws):  # stopped before there were any
             state = self._redraw(state, objective, self.options.sample_tolerance)
         place = objective.place(state.mean, state.draws)
         precision = self._precision(objective, place)
         elbo, error = gaussian_elbo(objective, place, precision, state.theta, state.theta_covariance)
+        elbo -= theta_divergence(state.noise, state.noise_covariance)
         spread = precision.covariance_factor() if isinstance(precision, DensePrecision) else state.draws
         return spread, self._report(state, elbo, error)
 

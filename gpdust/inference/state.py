@@ -63,6 +63,8 @@ class NewtonState(State):
         Where the mean was then, and how the step carried it along.
     predicted, actual : float
         Decrease of the objective that the last step promised, and that it gave, nats.
+    noise, noise_covariance : Tensor, shape (Q,), (Q, Q)
+        Standardised parameters of the stars' noise, where it is learned, and their approximate covariance.
     theta_left : float
         Gain of the ELBO, nats, that a step of the hyperparameters still promised when it was last tried.
     drift : float
@@ -82,6 +84,8 @@ class NewtonState(State):
     mean_step: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     predicted: float = float("inf")
     actual: float = float("inf")
+    noise: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+    noise_covariance: torch.Tensor = field(default_factory=nothing)
     theta_left: float = 0.0
     drift: float = float("inf")
     mixing: float = 1.0

@@ -13,6 +13,7 @@ import torch
 
 from gpdust.prior.cholesky import cholesky_with_jitter
 from gpdust.prior.fields import Fields
+from gpdust.prior.foreground import ForegroundStep, foreground_from, step_at
 from gpdust.prior.hyperparameters import MEAN_NAME, MEAN_WIDTH, Hyperparameter, Hyperparameters
 from gpdust.prior.kernels import (
     KERNEL_NAMES,
@@ -90,6 +91,7 @@ class InducingGP:
         self.placement = placement
         self.learn_inducing = learn_inducing
         self.jitter = 0.0
+        self.foreground: ForegroundStep | None = None
         if isinstance(inducing, u.Quantity):
             self.points: torch.Tensor | None = as_tensor(inducing, PARSEC, "inducing").reshape(-1, 3)
             self._count = len(self.points)
@@ -116,6 +118,12 @@ class InducingGP:
         rng = np.random.default_rng(seed)
         placed.points = torch.from_numpy(PLACEMENTS[self.placement](volume, self._count, rng))
         return placed
+
+    def with_foreground(self, foreground: ForegroundStep | None) -> InducingGP:
+        """This prior with a mean of its own in front of the region."""
+        moved = copy.copy(self)
+        moved.foreground = foreground
+        return moved
 
     def with_points(self, points: torch.Tensor) -> InducingGP:
         """This prior with its inducing points elsewhere, pc, shape (M, 3)."""
@@ -144,7 +152,7 @@ class InducingGP:
         matrix = torch.linalg.solve_triangular(factor, cross, upper=False).mT
         variance = self._kernel(kernel_values, points, None)
         residual = (variance - matrix.square().sum(-1)).clamp_min(0)
-        return MatrixMap(mean, residual, matrix)
+        return MatrixMap(mean, step_at(self.foreground, points), residual, matrix)
 
     def theta_growth(self, theta: torch.Tensor, step: float) -> None:
         """None: its latents don't grow one by one with θ, as those of `SpectralGP` do."""
@@ -194,6 +202,7 @@ class InducingGP:
             "placement": self.placement,
             "learn_inducing": self.learn_inducing,
             "jitter": self.jitter,
+            "foreground": asdict(self.foreground) if self.foreground else None,
         }
 
     @classmethod
@@ -210,6 +219,7 @@ class InducingGP:
         prior.kernel_name = description["kernel_name"]
         prior.hyperparameters = Hyperparameters(Hyperparameter(**entry) for entry in description["hyperparameters"])
         prior.jitter = description["jitter"]
+        prior.foreground = foreground_from(description)
         return prior.with_points(points)
 
     def __str__(self) -> str:

@@ -31,7 +31,7 @@ class Interpolation:
     """
 
     def __init__(self, box: PeriodicBox, points: torch.Tensor) -> None:
-        self.box = box
+        self.box, self.points = box, points
         position = (points.numpy() - np.array(box.origin)) / np.array(box.spacing)
         shape = np.array(box.shape)
         outside = ((position < 0) | (position > shape)).any(-1)

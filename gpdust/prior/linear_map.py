@@ -16,12 +16,15 @@ class LinearMap(ABC):
     ----------
     mean : Tensor, scalar
         μ = log10 of the mean density.
+    step : Tensor, shape (points,)
+        By how much the mean is higher at the points, dex; see `ForegroundStep`.
     residual_variance : Tensor, shape (points,)
         What the latents can't express of the prior's variance, dex². It brings points far from all latents back to
         the prior.
     """
 
     mean: torch.Tensor
+    step: torch.Tensor
     residual_variance: torch.Tensor
 
     @abstractmethod
@@ -34,7 +37,7 @@ class LinearMap(ABC):
 
     def log_density(self, latent: torch.Tensor) -> torch.Tensor:
         """φ without its residual, dex: (..., latent) to (..., points)."""
-        return self.mean + self.apply(latent)
+        return self.mean + self.step + self.apply(latent)
 
 
 @dataclass(frozen=True)

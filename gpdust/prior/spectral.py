@@ -12,6 +12,7 @@ import torch
 
 from gpdust.prior.box import PeriodicBox
 from gpdust.prior.fields import Fields
+from gpdust.prior.foreground import ForegroundStep, foreground_from, step_at
 from gpdust.prior.hyperparameters import MEAN_NAME, MEAN_WIDTH, Hyperparameter, Hyperparameters
 from gpdust.prior.interpolation import Interpolation
 from gpdust.prior.linear_map import LinearMap
@@ -122,6 +123,7 @@ class SpectralGP:
         self.box_spacing = spacing
         self.hyperparameters = self._list_hyperparameters(scales, amplitudes, mean).fixed_except(learn)
         self.box: PeriodicBox | None = None
+        self.foreground: ForegroundStep | None = None
 
     def _list_hyperparameters(self, scales: np.ndarray, amplitudes: np.ndarray, mean: float) -> Hyperparameters:
         listed = []
@@ -175,6 +177,12 @@ class SpectralGP:
             if self.box_spacing or box.latent_size <= MOST_LATENTS:
                 return self.with_box(box)
             spacing *= 1.02 * (box.latent_size / MOST_LATENTS) ** (1 / 3)
+
+    def with_foreground(self, foreground: ForegroundStep | None) -> SpectralGP:
+        """This prior with a mean of its own in front of the region."""
+        moved = copy.copy(self)
+        moved.foreground = foreground
+        return moved
 
     def with_box(self, box: PeriodicBox) -> SpectralGP:
         """This prior on another box."""
@@ -235,7 +243,7 @@ class SpectralGP:
         weight = (power.clamp_min(1e-300) / (damping * self.box.multiplicity())).sqrt() * self.box.n_nodes
         mean = self.hyperparameters.physical(theta)[-1]
         residual_variance = torch.zeros((), dtype=torch.float64).expand(len(interpolation))
-        return SpectralMap(mean, residual_variance, interpolation, weight)
+        return SpectralMap(mean, step_at(self.foreground, interpolation.points), residual_variance, interpolation, weight)
 
     def theta_growth(self, theta: torch.Tensor, step: float) -> tuple[torch.Tensor, torch.Tensor]:
         """How the field depends on θ at fixed v: each mode grows by itself, and the mean is one more of mode zero.
@@ -284,7 +292,7 @@ class SpectralGP:
             nodes = self.box.field(latents, linear_map.weight)
 
         def read(points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            log_density = linear_map.mean + self.interpolation(points).forward(nodes)
+            log_density = linear_map.mean + step_at(self.foreground, points) + self.interpolation(points).forward(nodes)
             return log_density, linear_map.residual_variance.expand(len(points))
 
         return Fields(read)
@@ -349,6 +357,7 @@ class SpectralGP:
             "hyperparameters": [asdict(parameter) for parameter in self.hyperparameters],
             "box_spacing": self.box_spacing,
             "box": asdict(self.box) if self.box else None,
+            "foreground": asdict(self.foreground) if self.foreground else None,
         }
 
     @classmethod
@@ -358,6 +367,7 @@ class SpectralGP:
         prior = cls(kernels, np.full(len(kernels), 1.0) * PARSEC, [1.0] * len(kernels))
         prior.hyperparameters = Hyperparameters(Hyperparameter(**entry) for entry in description["hyperparameters"])
         prior.box_spacing = description["box_spacing"]
+        prior.foreground = foreground_from(description)
         box = description["box"]
         return prior.with_box(PeriodicBox(**{key: tuple(value) for key, value in box.items()})) if box else prior
 

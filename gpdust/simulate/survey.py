@@ -72,8 +72,8 @@ def mock_survey(
     seed : int
         Decides everything. Larger surveys of one seed begin with the stars of smaller ones.
     errors : ErrorModel, optional
-        10 % of the true extinction and exact distances by default. Errors are reported as they are. Measured
-        distances may lie outside the region.
+        10 % of the true extinction and exact distances by default. The reported errors are those that the
+        measurements were drawn with. Measured distances may lie outside the region.
     scale_height : Quantity, optional
         Makes the number density of stars fall as exp(−|z| / scale_height); uniform in space by default.
     limit : MagnitudeLimit, optional
@@ -106,7 +106,7 @@ def mock_survey(
         l=l * DEGREE,
         b=b * DEGREE,
         distance=measured * PARSEC,
-        distance_error=errors.distance_fraction * measured * PARSEC if errors.distance_fraction else None,
+        distance_error=errors.distance_fraction * distance * PARSEC if errors.distance_fraction else None,
         extinction=(extinction + sigma * stream(seed, "extinctions").standard_normal(n_stars)) * MAGNITUDE,
         extinction_error=sigma * MAGNITUDE,
         band=band,
