@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gpdust.errors import GpdustError
     from gpdust.fitting import fit
     from gpdust.grid import HealpixGrid, RayGrid, Region, SphericalGrid
+    from gpdust.likelihood import GaussianNoise, MixtureNoise, StarTreatment, StudentNoise
     from gpdust.model import DustModel
     from gpdust.posterior import Estimate, PercentileMaps, Posterior
     from gpdust.prior import InducingGP, SpectralGP
@@ -25,9 +26,11 @@ __all__ = [
     "Config",
     "DustModel",
     "Estimate",
+    "GaussianNoise",
     "GpdustError",
     "HealpixGrid",
     "InducingGP",
+    "MixtureNoise",
     "PercentileMaps",
     "Posterior",
     "RayGrid",
@@ -35,6 +38,8 @@ __all__ = [
     "SpectralGP",
     "SphericalGrid",
     "StarCatalogue",
+    "StarTreatment",
+    "StudentNoise",
     "__version__",
     "compare",
     "fit",
@@ -45,9 +50,11 @@ _HOME = {
     "Config": "config",
     "DustModel": "model",
     "Estimate": "posterior",
+    "GaussianNoise": "likelihood",
     "GpdustError": "errors",
     "HealpixGrid": "grid",
     "InducingGP": "prior",
+    "MixtureNoise": "likelihood",
     "PercentileMaps": "posterior",
     "Posterior": "posterior",
     "RayGrid": "grid",
@@ -55,6 +62,8 @@ _HOME = {
     "SpectralGP": "prior",
     "SphericalGrid": "grid",
     "StarCatalogue": "catalogue",
+    "StarTreatment": "likelihood",
+    "StudentNoise": "likelihood",
     "compare": "comparison",
     "fit": "fitting",
 }

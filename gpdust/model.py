@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 import astropy.units as u
 import numpy as np
@@ -15,43 +14,28 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from gpdust.catalogue import StarCatalogue
+from gpdust.errors import ConfigError
 from gpdust.grid import RayGrid
 from gpdust.grid.coarsen import coarsen
-from gpdust.likelihood import ExtinctionStatistics
-from gpdust.los import integrate, locate_stars
+from gpdust.likelihood import (
+    ExtinctionStatistics,
+    MarginalLikelihood,
+    Noise,
+    StarLikelihood,
+    StarReport,
+    StarTreatment,
+)
+from gpdust.likelihood.foreground import NearestStars
+from gpdust.los import integrate
 from gpdust.prior import InducingGP, LinearMap, SampledVolume, SpectralGP
+from gpdust.prior.foreground import ForegroundStep
 from gpdust.prior.interpolation import Interpolation
-from gpdust.units import DEGREE, MAGNITUDE, PARSEC, as_array, as_float
+from gpdust.units import DENSITY, MAGNITUDE, PARSEC, as_array, as_float
 
 LN10 = math.log(10.0)
 CHUNK_BYTES = 256e6  # of one block of the prior's matrix; autograd holds several times as much
 MIN_WIDTH = 128  # columns
 BASIS_BYTES = 4e9  # up to here the whole matrix is kept between steps
-
-
-@dataclass(frozen=True)
-class StarUse:
-    """Which stars a model uses: `used` lie on the grid, the others are left out."""
-
-    used: int = 0
-    outside_sky: int = 0
-    too_near: int = 0
-    too_far: int = 0
-
-    def __add__(self, other: StarUse) -> StarUse:
-        return StarUse(*(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__))
-
-    def __str__(self) -> str:
-        left_out = [
-            f"{count} {reason}"
-            for count, reason in (
-                (self.outside_sky, "outside its sky"),
-                (self.too_near, "nearer than its near end"),
-                (self.too_far, "beyond its far end"),
-            )
-            if count
-        ]
-        return f"{self.used} stars on the grid" + (f"; left out: {', '.join(left_out)}" if left_out else "")
 
 
 class DustModel:
@@ -67,15 +51,20 @@ class DustModel:
         Its inducing points are placed over the volume that the stars sample, or its box around the grid.
     seed : int
         For the placement.
-    extra_scatter : Quantity
-        Added in quadrature to every extinction error: what a star's extinction scatters about that of its cell.
+    treatment : StarTreatment, optional
+        What to do with uncertain distances, outliers and underestimated errors.
+    foreground_density : Quantity, optional
+        Mean density of the dust in front of the region, for a grid with foreground cells. By default that which the
+        stars nearest to the region ask for.
 
     Attributes
     ----------
     likelihood : StarLikelihood
         The stars; where their distances are exact, compressed: no step of a fit depends on how many they were.
-    stars_used : StarUse
-        How many lie on the grid, and why others do not.
+    stars_used : StarReport
+        How many are used, and why others are not.
+    free_noise : FreeNoise
+        What a fit learns of the stars' noise.
     notes : list of str
         What else a user should know of how the data are used.
     """
@@ -86,46 +75,59 @@ class DustModel:
         grid: RayGrid,
         prior: InducingGP | SpectralGP,
         seed: int = 0,
-        extra_scatter: u.Quantity = 0 * MAGNITUDE,
+        treatment: StarTreatment | None = None,
+        foreground_density: u.Quantity | None = None,
     ) -> None:
         self.grid = grid
-        self.extra_scatter = as_float(extra_scatter, MAGNITUDE, "extra_scatter")
+        self.treatment = treatment or StarTreatment()
+        self.free_noise = self.treatment.free_noise
         self.notes: list[str] = []
-        self.likelihood = ExtinctionStatistics.empty(grid.shape)
-        self.stars_used = StarUse()
         self.meta: dict[str, str] = {}
-        for chunk in [stars] if isinstance(stars, StarCatalogue) else stars:
-            self._add(chunk)
+        nearest = NearestStars(grid.edges[grid.interior_cells.start])
+        self._read([stars] if isinstance(stars, StarCatalogue) else stars, nearest)
         volume = SampledVolume(grid, self.likelihood.counts.numpy())
-        self.prior = prior.placed(volume, seed)
+        self.prior = self._with_foreground(prior, nearest, foreground_density).placed(volume, seed)
         self.notes += self.prior.notes()
         self._cell_lengths = torch.from_numpy(grid.cell_lengths)
         self._interpolations: dict[int, Interpolation] = {}
 
-    def _add(self, stars: StarCatalogue) -> None:
-        l, b = as_array(stars.l, DEGREE, "l"), as_array(stars.b, DEGREE, "b")
-        distance = as_array(stars.distance, PARSEC, "distance")
-        positions = locate_stars(self.grid, l, b, distance)
-        inside = positions.inside
-        on_sky = self.grid.locate_rays(l, b) >= 0
-        self.stars_used += StarUse(
-            used=int(inside.sum()),
-            outside_sky=int((~on_sky).sum()),
-            too_near=int((on_sky & (distance < self.grid.edges[0])).sum()),
-            too_far=int((on_sky & (distance > self.grid.edges[-1])).sum()),
+    def _read(self, chunks: Iterable[StarCatalogue], nearest: NearestStars) -> None:
+        parts, seen = [], 0
+        self.stars_used = StarReport()
+        for chunk in chunks:
+            likelihood, report = self.treatment.likelihood(chunk, self.grid, seen)
+            parts.append(likelihood)
+            self.stars_used += report
+            nearest.add(as_array(chunk.distance, PARSEC, "distance"), as_array(chunk.extinction, MAGNITUDE, "A"))
+            self.notes = self.notes or self.treatment.notes(chunk)
+            self.meta = {"band": chunk.band, "quantity": chunk.quantity, "reference": chunk.reference}
+            seen += len(chunk)
+        if parts and isinstance(parts[0], MarginalLikelihood):
+            self.likelihood: StarLikelihood = MarginalLikelihood.total(parts)
+        else:
+            self.likelihood = ExtinctionStatistics.total(self.grid.shape, parts)
+
+    def _with_foreground(
+        self, prior: InducingGP | SpectralGP, nearest: NearestStars, given: u.Quantity | None
+    ) -> InducingGP | SpectralGP:
+        """The prior with a mean of its own in front of the region, where the grid has cells there."""
+        if not self.grid.interior_cells.start or prior.foreground is not None:
+            return prior
+        mean = 10 ** float(prior.hyperparameters.physical(None)[-1])
+        density = nearest.foreground_density(mean) if given is None else as_float(given, DENSITY, "foreground_density")
+        if not density > 0:
+            raise ConfigError(f"foreground_density must be positive, got {given}")
+        found = "from the nearest stars" if given is None else "as given"
+        self.notes.append(
+            f"foreground: {density:.2g} mag/pc on average ({found}), {density * nearest.near:.2g} mag up to the region"
         )
-        self.likelihood += ExtinctionStatistics.from_stars(
-            self.grid,
-            positions[inside],
-            as_array(stars.extinction, MAGNITUDE, "extinction")[inside],
-            np.hypot(as_array(stars.extinction_error, MAGNITUDE, "extinction_error")[inside], self.extra_scatter),
-        )
-        if stars.distance_error is not None and not self.notes:
-            fraction = (
-                np.median(as_array(stars.distance_error, PARSEC, "distance_error") / distance) if len(stars) else 0
-            )
-            self.notes.append(f"distances are taken as exact; their errors (median {fraction:.1%}) are not used")
-        self.meta = {"band": stars.band, "quantity": stars.quantity, "reference": stars.reference}
+        return prior.with_foreground(ForegroundStep(nearest.near, math.log10(density / mean)))
+
+    def with_noise(self, noise: Noise) -> DustModel:
+        """The same with other noise of the stars."""
+        model = copy.copy(self)
+        model.likelihood = self.likelihood.with_noise(noise)
+        return model
 
     # Chunks of rays: the likelihood is a sum over rays, so that memory need not grow with the grid.
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from gpdust._version import __version__
 from gpdust.catalogue import StarCatalogue
-from gpdust.model import StarUse
+from gpdust.likelihood import StarReport
 from gpdust.posterior import Posterior
 
 LIBRARIES = ("torch", "gpytorch", "pyro-ppl", "astropy", "numpy", "scipy", "healpy")
@@ -80,7 +80,7 @@ def run_record() -> dict[str, object]:
     }
 
 
-def star_record(stars: StarCatalogue, used: StarUse) -> dict[str, object]:
+def star_record(stars: StarCatalogue, used: StarReport) -> dict[str, object]:
     """What became of the rows of the catalogue: dropped as unusable, cut, off the grid, used."""
     return {
         "report": stars.report.as_dict(),

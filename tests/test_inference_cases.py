@@ -79,7 +79,9 @@ def test_extra_scatter_adds_to_every_error_in_quadrature(catalogue, mock_stars, 
     stars = mock_stars()
     error = np.hypot(stars.extinction_error.value, 0.05)
     wider = catalogue(stars.l.value, stars.b.value, stars.distance.value, stars.extinction.value, error)
-    scattered = gpdust.DustModel(stars, small_grid, small_prior(), extra_scatter=50 * u.mmag)
+    scattered = gpdust.DustModel(
+        stars, small_grid, small_prior(), treatment=gpdust.StarTreatment(noise=gpdust.GaussianNoise(extra=0.05))
+    )
     expected = gpdust.DustModel(wider, small_grid, small_prior())
     assert_allclose(scattered.likelihood.diagonal, expected.likelihood.diagonal, rtol=1e-12)
     assert_allclose(scattered.likelihood.constant, expected.likelihood.constant, rtol=1e-12)

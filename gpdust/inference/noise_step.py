@@ -41,7 +41,11 @@ def best_noise(
         return 0.5 * x @ x - float(value.mean()), x - free.slope(slope.mean(0).numpy())
 
     found = minimize(
-        loss, start, jac=True, method="L-BFGS-B", bounds=[(-FARTHEST, FARTHEST)] * free.size,
+        loss,
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(-FARTHEST, FARTHEST)] * free.size,
         options={"maxiter": STEPS, "gtol": TOLERANCE},
     ).x
     steps = DIFFERENCE * np.eye(free.size)

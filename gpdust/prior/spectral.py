@@ -243,7 +243,9 @@ class SpectralGP:
         weight = (power.clamp_min(1e-300) / (damping * self.box.multiplicity())).sqrt() * self.box.n_nodes
         mean = self.hyperparameters.physical(theta)[-1]
         residual_variance = torch.zeros((), dtype=torch.float64).expand(len(interpolation))
-        return SpectralMap(mean, step_at(self.foreground, interpolation.points), residual_variance, interpolation, weight)
+        return SpectralMap(
+            mean, step_at(self.foreground, interpolation.points), residual_variance, interpolation, weight
+        )
 
     def theta_growth(self, theta: torch.Tensor, step: float) -> tuple[torch.Tensor, torch.Tensor]:
         """How the field depends on θ at fixed v: each mode grows by itself, and the mean is one more of mode zero.

@@ -1,0 +1,201 @@
+"""The pass over the stars: each sums its likelihood over where it may be; compiled, rays in parallel."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit, prange
+
+from gpdust.likelihood.noise_density import NoiseNumbers, noise_density
+
+INFINITE = 1e100  # mag; an extinction that overflowed counts as infinite, as its square would be
+NEGLIGIBLE = -100.0  # nats below a star's best node
+SHARE, EXPONENT, BY_RESIDUAL, BY_VARIANCE, BY_SHAPE, BAD, COLUMNS = range(7)
+
+
+class StarArrays(NamedTuple):
+    """Stars sorted by ray, and their nodes: ray → stars → nodes.
+
+    Attributes
+    ----------
+    star_start : ndarray of int, shape (rays + 1,)
+        Where each ray's stars begin.
+    node_start : ndarray of int, shape (stars + 1,)
+        Where each star's nodes begin.
+    cell, weight, fraction, variance : ndarray, shape (nodes,)
+        See `Nodes`.
+    measured, low, up : ndarray, shape (stars,)
+        Measured extinction, mag, and its variances for a truth below and above it, mag².
+    number : ndarray of int, shape (stars,)
+        The star's place in the caller's table.
+    beyond : float
+        Largest extinction beyond the grid, mag.
+    """
+
+    star_start: np.ndarray
+    node_start: np.ndarray
+    cell: np.ndarray
+    weight: np.ndarray
+    fraction: np.ndarray
+    variance: np.ndarray
+    measured: np.ndarray
+    low: np.ndarray
+    up: np.ndarray
+    number: np.ndarray
+    beyond: float
+
+
+@njit(cache=True, error_model="numpy")
+def edge_extinction(extinction: np.ndarray, beyond: float) -> np.ndarray:
+    """Extinction at all edges of a ray: 0 at the near end, the map's, and the end of the cell beyond the grid."""
+    edges = np.empty(len(extinction) + 2)
+    edges[0] = 0.0
+    edges[1:-1] = extinction
+    edges[-1] = extinction[-1] + beyond
+    return edges
+
+
+@njit(cache=True, error_model="numpy")
+def error_variances(stars: StarArrays, noise: NoiseNumbers, star: int) -> tuple[float, float]:
+    """σ² of a star below and above its measurement, with the scatter that the noise adds."""
+    added = noise.extra + noise.proportional * stars.measured[star] ** 2
+    return stars.low[star] + added, stars.up[star] + added
+
+
+@njit(cache=True, error_model="numpy")
+def widest(stars: StarArrays, ray: int) -> int:
+    """Most nodes that a star of this ray has."""
+    most = 0
+    for star in range(stars.star_start[ray], stars.star_start[ray + 1]):
+        most = max(most, stars.node_start[star + 1] - stars.node_start[star])
+    return most
+
+
+@njit(cache=True, error_model="numpy")
+def weigh_nodes(
+    stars: StarArrays,
+    noise: NoiseNumbers,
+    star: int,
+    measured: float,
+    low: float,
+    up: float,
+    edges: np.ndarray,
+    nodes: np.ndarray,
+) -> float:
+    """Log L of one star, log Σ_k w_k N(A − c_k; s_k²) with c = A_in + f D and s² = σ² + u D².
+
+    Fills `nodes`, shape (nodes, columns), with the responsibility r_k and the derivatives of log N of each node.
+    """
+    first, count = stars.node_start[star], stars.node_start[star + 1] - stars.node_start[star]
+    largest = -math.inf
+    for k in range(count):
+        node = first + k
+        inner, outer = edges[stars.cell[node]], edges[stars.cell[node] + 1]
+        if outer > INFINITE:
+            nodes[k, :] = 0.0
+            nodes[k, EXPONENT] = -math.inf
+            continue
+        jump = outer - inner
+        scatter = stars.variance[node] * jump**2
+        height, exponent, by_residual, by_variance, by_shape, bad = noise_density(
+            noise, measured - inner - stars.fraction[node] * jump, low + scatter, up + scatter
+        )
+        nodes[k, SHARE], nodes[k, EXPONENT] = stars.weight[node] * height, exponent
+        nodes[k, BY_RESIDUAL], nodes[k, BY_VARIANCE] = by_residual, by_variance
+        nodes[k, BY_SHAPE], nodes[k, BAD] = by_shape, bad
+        largest = largest if exponent <= largest else exponent  # a NaN goes through, for the caller to see
+    if largest == -math.inf:
+        return -math.inf
+    total = 0.0
+    for k in range(count):
+        below = nodes[k, EXPONENT] - largest
+        nodes[k, SHARE] = 0.0 if below < NEGLIGIBLE else nodes[k, SHARE] * math.exp(below)
+        total += nodes[k, SHARE]
+    for k in range(count):
+        nodes[k, SHARE] /= total
+    return largest + math.log(total)
+
+
+@njit(cache=True, error_model="numpy")
+def add_slope(stars: StarArrays, star: int, edges: np.ndarray, nodes: np.ndarray, slope: np.ndarray) -> None:
+    """Add ∂log L / ∂A of one star to the slope at all edges of its ray."""
+    first = stars.node_start[star]
+    for k in range(stars.node_start[star + 1] - first):
+        node = first + k
+        if nodes[k, SHARE] == 0:
+            continue
+        cell, fraction = stars.cell[node], stars.fraction[node]
+        by_centre = -nodes[k, SHARE] * nodes[k, BY_RESIDUAL]
+        by_jump = nodes[k, SHARE] * nodes[k, BY_VARIANCE] * 2 * stars.variance[node] * (edges[cell + 1] - edges[cell])
+        slope[cell] += (1 - fraction) * by_centre - by_jump
+        slope[cell + 1] += fraction * by_centre + by_jump
+
+
+@njit(cache=True, error_model="numpy", parallel=True)
+def log_likelihood_pass(
+    stars: StarArrays, noise: NoiseNumbers, extinction: np.ndarray, want_slope: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Log-likelihood of the stars, and its slope.
+
+    Parameters
+    ----------
+    stars : StarArrays
+    noise : NoiseNumbers
+    extinction : ndarray, shape (draws, rays, cells)
+        At the outer edges, mag.
+    want_slope : bool
+        Otherwise the slope is left empty.
+
+    Returns
+    -------
+    value : ndarray, shape (draws, rays)
+        log L of each ray's stars, nats.
+    slope : ndarray, shape (draws, rays, cells)
+        ∂log L / ∂A, mag⁻¹.
+    """
+    draws, rays, cells = extinction.shape
+    value = np.zeros((draws, rays))
+    slope = np.zeros((draws, rays, cells if want_slope else 0))
+    for ray in prange(rays):
+        nodes = np.empty((widest(stars, ray), COLUMNS))
+        edges, slopes = np.empty((draws, cells + 2)), np.zeros((draws, cells + 2))
+        for draw in range(draws):
+            edges[draw] = edge_extinction(extinction[draw, ray], stars.beyond)
+        for star in range(stars.star_start[ray], stars.star_start[ray + 1]):
+            low, up = error_variances(stars, noise, star)
+            for draw in range(draws):  # inside, so that a star's nodes are read once
+                value[draw, ray] += weigh_nodes(stars, noise, star, stars.measured[star], low, up, edges[draw], nodes)
+                if want_slope:
+                    add_slope(stars, star, edges[draw], nodes, slopes[draw])
+        if want_slope:
+            slope[:, ray] = slopes[:, 1:-1]
+            slope[:, ray, -1] += slopes[:, -1]  # what lies beyond rises with the end of the grid
+    return value, slope
+
+
+@njit(cache=True, error_model="numpy", parallel=True)
+def noise_pass(stars: StarArrays, noise: NoiseNumbers, extinction: np.ndarray) -> np.ndarray:
+    """Derivatives of log L of each ray's stars by what the noise adds.
+
+    Returns
+    -------
+    ndarray, shape (3, draws, rays)
+        By an added variance; the same, each star times its squared measured extinction; by the parameter of the shape.
+    """
+    draws, rays = extinction.shape[:2]
+    slope = np.zeros((3, draws, rays))
+    for ray in prange(rays):
+        nodes = np.empty((widest(stars, ray), COLUMNS))
+        for draw in range(draws):
+            edges = edge_extinction(extinction[draw, ray], stars.beyond)
+            for star in range(stars.star_start[ray], stars.star_start[ray + 1]):
+                low, up = error_variances(stars, noise, star)
+                weigh_nodes(stars, noise, star, stars.measured[star], low, up, edges, nodes)
+                for k in range(stars.node_start[star + 1] - stars.node_start[star]):
+                    by_variance = nodes[k, SHARE] * nodes[k, BY_VARIANCE]
+                    slope[0, draw, ray] += by_variance
+                    slope[1, draw, ray] += by_variance * stars.measured[star] ** 2
+                    slope[2, draw, ray] += nodes[k, SHARE] * nodes[k, BY_SHAPE]
+    return slope

@@ -1,0 +1,152 @@
+"""How stars are treated: what becomes of uncertain distances, outliers and underestimated errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from gpdust.catalogue import StarCatalogue
+from gpdust.errors import ConfigError
+from gpdust.grid import RayGrid
+from gpdust.likelihood.distances import DistanceMeasurements, MeasuredDistances, MeasuredParallaxes
+from gpdust.likelihood.free_noise import FreeNoise
+from gpdust.likelihood.marginal import MarginalLikelihood
+from gpdust.likelihood.measured_stars import MeasuredStars, StarReport
+from gpdust.likelihood.nodes import NodeOptions
+from gpdust.likelihood.noise import GaussianNoise, Noise
+from gpdust.likelihood.statistics import ExtinctionStatistics
+from gpdust.los import locate_stars
+from gpdust.units import DEGREE, MAGNITUDE, PARSEC, as_array
+
+DISTANCES = ("marginal", "inflate", "ignore")
+MEASURED = ("distance", "parallax")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StarTreatment:
+    """What a model does with the errors of its stars.
+
+    Attributes
+    ----------
+    distance : {"marginal", "inflate", "ignore"}
+        "marginal" sums over where on its ray each star may be. "inflate" adds A σ_d / d to the error of the extinction
+        A, as Dharmawardena et al. (2022, section 2.1) do after Rezaei Kh. et al. (2020), and then takes distances as
+        exact. "ignore" takes them as exact. All the same where the catalogue has no distance errors.
+    measured : {"distance", "parallax"}
+        What has Gaussian errors. With "parallax", distances d = 1/ϖ and errors σ_d = d² σ_ϖ are turned back.
+    noise : Noise
+        How measured extinctions scatter about true ones.
+    learn : tuple of str
+        Parameters of the noise that a fit learns: "extra", "proportional", "degrees_of_freedom", "bad_share".
+    asymmetric : bool
+        Whether lower and upper errors of the extinction are taken apart, as a split normal; else σ is their mean.
+    nodes : NodeOptions
+        Distance prior, and how distances are cut into nodes.
+    """
+
+    distance: str = "marginal"
+    measured: str = "distance"
+    noise: Noise = field(default_factory=GaussianNoise)
+    learn: tuple[str, ...] = ()
+    asymmetric: bool = False
+    nodes: NodeOptions = field(default_factory=NodeOptions)
+
+    def __post_init__(self) -> None:
+        for value, known in ((self.distance, DISTANCES), (self.measured, MEASURED)):
+            if value not in known:
+                raise ConfigError(f"unknown treatment {value!r} of distances; there are {', '.join(known)}")
+        object.__setattr__(self, "learn", tuple(self.learn))
+        FreeNoise(self.noise, self.learn)
+
+    @property
+    def free_noise(self) -> FreeNoise:
+        """The noise, and what a fit learns of it."""
+        return FreeNoise(self.noise, self.learn)
+
+    def likelihood(
+        self, stars: StarCatalogue, grid: RayGrid, first: int = 0
+    ) -> tuple[ExtinctionStatistics | MarginalLikelihood, StarReport]:
+        """The likelihood of a catalogue, or of a chunk of it, and what became of its stars.
+
+        Parameters
+        ----------
+        stars : StarCatalogue
+        grid : RayGrid
+        first : int
+            Number of the first star, where this is a chunk.
+        """
+        distance = as_array(stars.distance, PARSEC, "distance")
+        extinction = as_array(stars.extinction, MAGNITUDE, "extinction")
+        lower, upper = self._extinction_errors(stars, extinction, distance)
+        if self._is_compressible(stars):
+            noise = self.noise.extra**2 + (self.noise.proportional * extinction) ** 2
+            return _compressed(stars, grid, distance, extinction, np.sqrt(lower**2 + noise))
+        l, b = as_array(stars.l, DEGREE, "l"), as_array(stars.b, DEGREE, "b")
+        distances = self._distances(stars, distance)
+        measured = MeasuredStars.make(l, b, distances, extinction, lower, upper, first)
+        likelihood = MarginalLikelihood.from_stars(grid, measured, self.noise, self.nodes)
+        return likelihood, likelihood.report
+
+    def notes(self, stars: StarCatalogue) -> list[str]:
+        """What a user should know of how the errors of a catalogue are used."""
+        notes = []
+        if stars.distance_error is not None:
+            share = as_array(stars.distance_error, PARSEC, "distance_error") / as_array(
+                stars.distance, PARSEC, "distance"
+            )
+            typical = f"median {np.median(share):.1%}" if len(stars) else "no star"
+            notes.append(
+                {
+                    "marginal": f"distance errors ({typical}) are summed over, prior: {self.nodes.prior}",
+                    "inflate": f"distance errors ({typical}) inflate those of the extinction",
+                    "ignore": f"distances are taken as exact; their errors ({typical}) are not used",
+                }[self.distance]
+            )
+        if stars.extinction_lower_error is not None and not self.asymmetric:
+            notes.append("lower and upper errors of the extinction are averaged")
+        return notes
+
+    def _is_compressible(self, stars: StarCatalogue) -> bool:
+        """Whether the likelihood is a quadratic form of extinctions whose coefficients never change."""
+        exact = self.distance != "marginal" or stars.distance_error is None
+        plain = isinstance(self.noise, GaussianNoise) and not self.learn
+        return exact and plain and not (self.asymmetric and stars.extinction_lower_error is not None)
+
+    def _extinction_errors(
+        self, stars: StarCatalogue, extinction: np.ndarray, distance: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        names = ["extinction_error"] * 2
+        if self.asymmetric and stars.extinction_lower_error is not None:
+            names = ["extinction_lower_error", "extinction_upper_error"]
+        lower, upper = (as_array(getattr(stars, name), MAGNITUDE, name) for name in names)
+        if self.distance == "inflate" and stars.distance_error is not None:
+            moved = extinction * as_array(stars.distance_error, PARSEC, "distance_error") / distance
+            lower, upper = np.hypot(lower, moved), np.hypot(upper, moved)
+        return lower, upper
+
+    def _distances(self, stars: StarCatalogue, distance: np.ndarray) -> DistanceMeasurements:
+        if self.distance != "marginal" or stars.distance_error is None:
+            return MeasuredDistances.with_error(distance, 0.0)
+        error = as_array(stars.distance_error, PARSEC, "distance_error")
+        if self.measured == "parallax":
+            return MeasuredParallaxes(1 / distance, error / distance**2)
+        if stars.distance_lower_error is None:
+            return MeasuredDistances.with_error(distance, error)
+        sides = (as_array(getattr(stars, f"distance_{side}_error"), PARSEC, side) for side in ("lower", "upper"))
+        return MeasuredDistances(distance, *sides)
+
+
+def _compressed(
+    stars: StarCatalogue, grid: RayGrid, distance: np.ndarray, extinction: np.ndarray, error: np.ndarray
+) -> tuple[ExtinctionStatistics, StarReport]:
+    l, b = as_array(stars.l, DEGREE, "l"), as_array(stars.b, DEGREE, "b")
+    positions = locate_stars(grid, l, b, distance)
+    inside, on_sky = positions.inside, grid.locate_rays(l, b) >= 0
+    report = StarReport(
+        used=int(inside.sum()),
+        outside=int((~on_sky).sum()),
+        too_near=int((on_sky & (distance < grid.edges[0])).sum()),
+        too_far=int((on_sky & (distance > grid.edges[-1])).sum()),
+    )
+    return ExtinctionStatistics.from_stars(grid, positions[inside], extinction[inside], error[inside]), report
