@@ -228,8 +228,8 @@ class MarginalLikelihood:
 
     def noise_slope(self, extinction: torch.Tensor) -> torch.Tensor:
         """Derivative of log L by `noise.parameters()`, shape (..., parameters)."""
-        found = noise_pass(self._arrays, self.noise.numbers(), self._draws(extinction)).sum(-1)
-        return torch.from_numpy(self.noise.slope(*found)).to(extinction).reshape(*extinction.shape[:-2], -1)
+        found = noise_pass(self._arrays, self.noise.numbers(), self._draws(extinction)).sum(1)
+        return torch.from_numpy(self.noise.slope(*found.T)).to(extinction).reshape(*extinction.shape[:-2], -1)
 
     def information(self, extinction: torch.Tensor, quantiles: int = 2) -> torch.Tensor:
         """Expected Fisher information on the extinctions at outer edges, mag⁻².

@@ -1,4 +1,8 @@
-"""The pass over the stars: each sums its likelihood over where it may be; compiled, rays in parallel."""
+"""The pass over the stars: each sums its likelihood over where it may be; compiled, rays in parallel.
+
+Compiled code is kept on disk by file. After a change to a function that another file calls, as in `noise_density`, save
+that other file anew too (or set NUMBA_CACHE_DIR to an empty folder): it holds a copy of the old one.
+"""
 
 from __future__ import annotations
 
@@ -159,20 +163,35 @@ def log_likelihood_pass(
     value = np.zeros((draws, rays))
     slope = np.zeros((draws, rays, cells if want_slope else 0))
     for ray in prange(rays):
-        nodes = np.empty((widest(stars, ray), COLUMNS))
-        edges, slopes = np.empty((draws, cells + 2)), np.zeros((draws, cells + 2))
-        for draw in range(draws):
-            edges[draw] = edge_extinction(extinction[draw, ray], stars.beyond)
-        for star in range(stars.star_start[ray], stars.star_start[ray + 1]):
-            low, up = error_variances(stars, noise, star)
-            for draw in range(draws):  # inside, so that a star's nodes are read once
-                value[draw, ray] += weigh_nodes(stars, noise, star, stars.measured[star], low, up, edges[draw], nodes)
-                if want_slope:
-                    add_slope(stars, star, edges[draw], nodes, slopes[draw])
-        if want_slope:
-            slope[:, ray] = slopes[:, 1:-1]
-            slope[:, ray, -1] += slopes[:, -1]  # what lies beyond rises with the end of the grid
+        add_ray(stars, noise, ray, extinction[:, ray], want_slope, value[:, ray], slope[:, ray])
     return value, slope
+
+
+@njit(cache=True, error_model="numpy")
+def add_ray(
+    stars: StarArrays,
+    noise: NoiseNumbers,
+    ray: int,
+    extinction: np.ndarray,
+    want_slope: bool,
+    value: np.ndarray,
+    slope: np.ndarray,
+) -> None:
+    """Add log L of the stars of one ray, for draws of its extinction (draws, cells), and its slope."""
+    draws, cells = extinction.shape
+    nodes = np.empty((widest(stars, ray), COLUMNS))
+    edges, slopes = np.empty((draws, cells + 2)), np.zeros((draws, cells + 2))
+    for draw in range(draws):
+        edges[draw] = edge_extinction(extinction[draw], stars.beyond)
+    for star in range(stars.star_start[ray], stars.star_start[ray + 1]):
+        low, up = error_variances(stars, noise, star)
+        for draw in range(draws):  # inside, so that a star's nodes are read once
+            value[draw] += weigh_nodes(stars, noise, star, stars.measured[star], low, up, edges[draw], nodes)
+            if want_slope:
+                add_slope(stars, star, edges[draw], nodes, slopes[draw])
+    if want_slope:
+        slope += slopes[:, 1:-1]
+        slope[:, -1] += slopes[:, -1]  # what lies beyond rises with the end of the grid
 
 
 @njit(cache=True, error_model="numpy", parallel=True)
@@ -181,21 +200,28 @@ def noise_pass(stars: StarArrays, noise: NoiseNumbers, extinction: np.ndarray) -
 
     Returns
     -------
-    ndarray, shape (3, draws, rays)
+    ndarray, shape (draws, rays, 3)
         By an added variance; the same, each star times its squared measured extinction; by the parameter of the shape.
     """
     draws, rays = extinction.shape[:2]
-    slope = np.zeros((3, draws, rays))
+    slope = np.zeros((draws, rays, 3))
     for ray in prange(rays):
-        nodes = np.empty((widest(stars, ray), COLUMNS))
         for draw in range(draws):
-            edges = edge_extinction(extinction[draw, ray], stars.beyond)
-            for star in range(stars.star_start[ray], stars.star_start[ray + 1]):
-                low, up = error_variances(stars, noise, star)
-                weigh_nodes(stars, noise, star, stars.measured[star], low, up, edges, nodes)
-                for k in range(stars.node_start[star + 1] - stars.node_start[star]):
-                    by_variance = nodes[k, SHARE] * nodes[k, BY_VARIANCE]
-                    slope[0, draw, ray] += by_variance
-                    slope[1, draw, ray] += by_variance * stars.measured[star] ** 2
-                    slope[2, draw, ray] += nodes[k, SHARE] * nodes[k, BY_SHAPE]
+            add_noise_slope(stars, noise, ray, extinction[draw, ray], slope[draw, ray])
     return slope
+
+
+@njit(cache=True, error_model="numpy")
+def add_noise_slope(
+    stars: StarArrays, noise: NoiseNumbers, ray: int, extinction: np.ndarray, slope: np.ndarray
+) -> None:
+    """Add the derivatives of one ray's stars, for one draw of its extinction."""
+    nodes, edges = np.empty((widest(stars, ray), COLUMNS)), edge_extinction(extinction, stars.beyond)
+    for star in range(stars.star_start[ray], stars.star_start[ray + 1]):
+        low, up = error_variances(stars, noise, star)
+        weigh_nodes(stars, noise, star, stars.measured[star], low, up, edges, nodes)
+        for k in range(stars.node_start[star + 1] - stars.node_start[star]):
+            by_variance = nodes[k, SHARE] * nodes[k, BY_VARIANCE]
+            slope[0] += by_variance
+            slope[1] += by_variance * stars.measured[star] ** 2
+            slope[2] += nodes[k, SHARE] * nodes[k, BY_SHAPE]
