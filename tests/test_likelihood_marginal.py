@@ -234,6 +234,7 @@ def test_an_infinite_extinction_leaves_only_what_is_in_front_of_it(noise):
     value, slope = likelihood.log_likelihood_and_slope(extinction)
     assert not torch.isnan(value) and not torch.isnan(slope).any()
     assert torch.isfinite(likelihood.information(extinction)).all()
+    assert torch.isfinite(likelihood.noise_slope(extinction)).all()
     extinction[:] = torch.inf
     assert likelihood.log_likelihood(extinction) == -torch.inf
     assert torch.isnan(likelihood.log_likelihood(extinction * torch.nan))

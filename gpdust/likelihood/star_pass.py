@@ -54,9 +54,9 @@ class StarArrays(NamedTuple):
 @njit(cache=True, error_model="numpy")
 def edge_extinction(extinction: np.ndarray, beyond: float) -> np.ndarray:
     """Extinction at all edges of a ray: 0 at the near end, the map's, and the end of the cell beyond the grid."""
-    edges = np.empty(len(extinction) + 2)
-    edges[0] = 0.0
-    edges[1:-1] = extinction
+    edges = np.zeros(len(extinction) + 2)
+    for k in range(len(extinction)):  # slices would compile for seconds
+        edges[k + 1] = extinction[k]
     edges[-1] = extinction[-1] + beyond
     return edges
 
@@ -90,7 +90,8 @@ def weigh_nodes(
 ) -> float:
     """Log L of one star, log Σ_k w_k N(A − c_k; s_k²) with c = A_in + f D and s² = σ² + u D².
 
-    Fills `nodes`, shape (nodes, columns), with the responsibility r_k and the derivatives of log N of each node.
+    Fills `nodes`, shape (nodes, columns), with the responsibility r_k and the derivatives of log N of each node; the
+    latter mean nothing where r_k is zero.
     """
     first, count = stars.node_start[star], stars.node_start[star + 1] - stars.node_start[star]
     largest = -math.inf
@@ -98,8 +99,7 @@ def weigh_nodes(
         node = first + k
         inner, outer = edges[stars.cell[node]], edges[stars.cell[node] + 1]
         if outer > INFINITE:
-            nodes[k, :] = 0.0
-            nodes[k, EXPONENT] = -math.inf
+            nodes[k, SHARE], nodes[k, EXPONENT] = 0.0, -math.inf
             continue
         jump = outer - inner
         scatter = stars.variance[node] * jump**2
@@ -179,10 +179,8 @@ def add_ray(
 ) -> None:
     """Add log L of the stars of one ray, for draws of its extinction (draws, cells), and its slope."""
     draws, cells = extinction.shape
-    nodes = np.empty((widest(stars, ray), COLUMNS))
-    edges, slopes = np.empty((draws, cells + 2)), np.zeros((draws, cells + 2))
-    for draw in range(draws):
-        edges[draw] = edge_extinction(extinction[draw], stars.beyond)
+    nodes, slopes = np.empty((widest(stars, ray), COLUMNS)), np.zeros((draws, cells + 2))
+    edges = [edge_extinction(extinction[draw], stars.beyond) for draw in range(draws)]
     for star in range(stars.star_start[ray], stars.star_start[ray + 1]):
         low, up = error_variances(stars, noise, star)
         for draw in range(draws):  # inside, so that a star's nodes are read once
@@ -190,8 +188,10 @@ def add_ray(
             if want_slope:
                 add_slope(stars, star, edges[draw], nodes, slopes[draw])
     if want_slope:
-        slope += slopes[:, 1:-1]
-        slope[:, -1] += slopes[:, -1]  # what lies beyond rises with the end of the grid
+        for draw in range(draws):
+            slopes[draw, cells] += slopes[draw, cells + 1]  # what lies beyond rises with the end of the grid
+            for k in range(cells):
+                slope[draw, k] += slopes[draw, k + 1]
 
 
 @njit(cache=True, error_model="numpy", parallel=True)
@@ -221,6 +221,8 @@ def add_noise_slope(
         low, up = error_variances(stars, noise, star)
         weigh_nodes(stars, noise, star, stars.measured[star], low, up, edges, nodes)
         for k in range(stars.node_start[star + 1] - stars.node_start[star]):
+            if nodes[k, SHARE] == 0:
+                continue
             by_variance = nodes[k, SHARE] * nodes[k, BY_VARIANCE]
             slope[0] += by_variance
             slope[1] += by_variance * stars.measured[star] ** 2
