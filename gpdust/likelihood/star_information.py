@@ -61,7 +61,7 @@ def add_information(
 ) -> None:
     """Add the information of the stars of one ray."""
     cells = len(extinction)
-    nodes = np.empty((widest(stars, ray), COLUMNS))
+    nodes = np.empty((COLUMNS, widest(stars, ray)))
     edges, score = edge_extinction(extinction, stars.beyond), np.empty(cells + 2)
     for star in range(stars.star_start[ray], stars.star_start[ray + 1]):
         for quantile in range(quantiles):

@@ -90,7 +90,7 @@ def weigh_nodes(
 ) -> float:
     """Log L of one star, log Σ_k w_k N(A − c_k; s_k²) with c = A_in + f D and s² = σ² + u D².
 
-    Fills `nodes`, shape (nodes, columns), with the responsibility r_k and the derivatives of log N of each node; the
+    Fills `nodes`, shape (columns, nodes), with the responsibility r_k and the derivatives of log N of each node; the
     latter mean nothing where r_k is zero.
     """
     first, count = stars.node_start[star], stars.node_start[star + 1] - stars.node_start[star]
@@ -99,26 +99,27 @@ def weigh_nodes(
         node = first + k
         inner, outer = edges[stars.cell[node]], edges[stars.cell[node] + 1]
         if outer > INFINITE:
-            nodes[k, SHARE], nodes[k, EXPONENT] = 0.0, -math.inf
+            nodes[SHARE, k], nodes[EXPONENT, k] = 0.0, -math.inf
             continue
         jump = outer - inner
         scatter = stars.variance[node] * jump**2
         height, exponent, by_residual, by_variance, by_shape, bad = noise_density(
             noise, measured - inner - stars.fraction[node] * jump, low + scatter, up + scatter
         )
-        nodes[k, SHARE], nodes[k, EXPONENT] = stars.weight[node] * height, exponent
-        nodes[k, BY_RESIDUAL], nodes[k, BY_VARIANCE] = by_residual, by_variance
-        nodes[k, BY_SHAPE], nodes[k, BAD] = by_shape, bad
+        nodes[SHARE, k], nodes[EXPONENT, k] = stars.weight[node] * height, exponent
+        nodes[BY_RESIDUAL, k], nodes[BY_VARIANCE, k] = by_residual, by_variance
+        nodes[BY_SHAPE, k], nodes[BAD, k] = by_shape, bad
         largest = largest if exponent <= largest else exponent  # a NaN goes through, for the caller to see
     if largest == -math.inf:
         return -math.inf
     total = 0.0
     for k in range(count):
-        below = nodes[k, EXPONENT] - largest
-        nodes[k, SHARE] = 0.0 if below < NEGLIGIBLE else nodes[k, SHARE] * math.exp(below)
-        total += nodes[k, SHARE]
+        below = nodes[EXPONENT, k] - largest
+        nodes[SHARE, k] = 0.0 if below < NEGLIGIBLE else nodes[SHARE, k] * math.exp(below)
+        total += nodes[SHARE, k]
+    inverse = 1.0 / total
     for k in range(count):
-        nodes[k, SHARE] /= total
+        nodes[SHARE, k] *= inverse
     return largest + math.log(total)
 
 
@@ -128,11 +129,11 @@ def add_slope(stars: StarArrays, star: int, edges: np.ndarray, nodes: np.ndarray
     first = stars.node_start[star]
     for k in range(stars.node_start[star + 1] - first):
         node = first + k
-        if nodes[k, SHARE] == 0:
+        if nodes[SHARE, k] == 0:
             continue
         cell, fraction = stars.cell[node], stars.fraction[node]
-        by_centre = -nodes[k, SHARE] * nodes[k, BY_RESIDUAL]
-        by_jump = nodes[k, SHARE] * nodes[k, BY_VARIANCE] * 2 * stars.variance[node] * (edges[cell + 1] - edges[cell])
+        by_centre = -nodes[SHARE, k] * nodes[BY_RESIDUAL, k]
+        by_jump = nodes[SHARE, k] * nodes[BY_VARIANCE, k] * 2 * stars.variance[node] * (edges[cell + 1] - edges[cell])
         slope[cell] += (1 - fraction) * by_centre - by_jump
         slope[cell + 1] += fraction * by_centre + by_jump
 
@@ -179,7 +180,7 @@ def add_ray(
 ) -> None:
     """Add log L of the stars of one ray, for draws of its extinction (draws, cells), and its slope."""
     draws, cells = extinction.shape
-    nodes, slopes = np.empty((widest(stars, ray), COLUMNS)), np.zeros((draws, cells + 2))
+    nodes, slopes = np.empty((COLUMNS, widest(stars, ray))), np.zeros((draws, cells + 2))
     edges = [edge_extinction(extinction[draw], stars.beyond) for draw in range(draws)]
     for star in range(stars.star_start[ray], stars.star_start[ray + 1]):
         low, up = error_variances(stars, noise, star)
@@ -216,14 +217,14 @@ def add_noise_slope(
     stars: StarArrays, noise: NoiseNumbers, ray: int, extinction: np.ndarray, slope: np.ndarray
 ) -> None:
     """Add the derivatives of one ray's stars, for one draw of its extinction."""
-    nodes, edges = np.empty((widest(stars, ray), COLUMNS)), edge_extinction(extinction, stars.beyond)
+    nodes, edges = np.empty((COLUMNS, widest(stars, ray))), edge_extinction(extinction, stars.beyond)
     for star in range(stars.star_start[ray], stars.star_start[ray + 1]):
         low, up = error_variances(stars, noise, star)
         weigh_nodes(stars, noise, star, stars.measured[star], low, up, edges, nodes)
         for k in range(stars.node_start[star + 1] - stars.node_start[star]):
-            if nodes[k, SHARE] == 0:
+            if nodes[SHARE, k] == 0:
                 continue
-            by_variance = nodes[k, SHARE] * nodes[k, BY_VARIANCE]
+            by_variance = nodes[SHARE, k] * nodes[BY_VARIANCE, k]
             slope[0] += by_variance
             slope[1] += by_variance * stars.measured[star] ** 2
-            slope[2] += nodes[k, SHARE] * nodes[k, BY_SHAPE]
+            slope[2] += nodes[SHARE, k] * nodes[BY_SHAPE, k]

@@ -99,7 +99,7 @@ def add_results(
 ) -> None:
     """Results of the stars of one ray, from draws of its extinction, shape (draws, cells)."""
     draws, most = len(extinction), widest(stars, ray)
-    nodes, by_node = np.empty((most, COLUMNS)), np.empty(most)
+    nodes, by_node = np.empty((COLUMNS, most)), np.empty(most)
     values, shares = np.empty(draws * most), np.empty(draws * most)
     for star in range(stars.star_start[ray], stars.star_start[ray + 1]):
         first = stars.node_start[star]
@@ -112,14 +112,14 @@ def add_results(
             for k in range(count):
                 inner = edges[stars.cell[first + k]]
                 jump = edges[stars.cell[first + k] + 1] - inner
-                share, centre = nodes[k, SHARE] / draws, inner + stars.fraction[first + k] * jump
+                share, centre = nodes[SHARE, k] / draws, inner + stars.fraction[first + k] * jump
                 by_node[k] += share
                 shares[draw * count + k], values[draw * count + k] = share, centre
                 if share > 0:
                     residual = stars.measured[star] - centre
                     side = up if residual < 0 else low
                     results[star, 8] += share * residual / math.sqrt(side + stars.variance[first + k] * jump**2)
-                    results[star, 9] += share * nodes[k, BAD]
+                    results[star, 9] += share * nodes[BAD, k]
         add_distance(stars, star, by_node, distance_edges, parts, results[star, :5])
         add_percentiles(values[: draws * count], shares[: draws * count], results[star, 5:8])
 
