@@ -12,6 +12,7 @@ from gpdust.errors import CatalogueError
 
 REACH = 6.5  # standard errors, beyond which nothing is integrated: 1e-10 of a Gaussian
 STEPS = 10  # panels on either side of the measurement
+FAR_REACH = 8.5  # of a parallax towards zero, where space, and with it the prior, grows without end
 FARTHEST = 30_000.0  # pc, where a distance that a parallax leaves open ends
 
 
@@ -155,8 +156,8 @@ class MeasuredParallaxes:
     def panels(self) -> np.ndarray:
         """Equal steps in parallax, and equal ratios of distance for the long tail of an uncertain one."""
         nearest = self.parallax + REACH * self.error
-        farthest = np.maximum(self.parallax - REACH * self.error, 1 / FARTHEST)
-        by_parallax = 1 / np.linspace(nearest, farthest, 2 * STEPS + 1, axis=1)
+        farthest = np.maximum(self.parallax - FAR_REACH * self.error, 1 / FARTHEST)
+        by_parallax = 1 / np.linspace(nearest, farthest, 2 * STEPS + 3, axis=1)
         by_ratio = np.geomspace(1 / nearest, 1 / farthest, 2 * STEPS + 1, axis=1)
         return np.sort(np.concatenate([by_parallax, by_ratio[:, 1:-1]], axis=1), axis=1)
 

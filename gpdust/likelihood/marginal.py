@@ -12,6 +12,7 @@ import torch
 from gpdust.errors import CatalogueError, GridError
 from gpdust.grid import RayGrid
 from gpdust.grid.coarsen import Coarsening
+from gpdust.likelihood.differentiable import LogLikelihood
 from gpdust.likelihood.information import Blocks
 from gpdust.likelihood.likelihood import StarLikelihood
 from gpdust.likelihood.measured_stars import MeasuredStars, StarReport
@@ -84,14 +85,10 @@ class MarginalLikelihood(StarLikelihood):
         share = 1 - nodes.near - (nodes.far if options.beyond is None else 0)
         usable = (share >= options.least_share) & (np.diff(nodes.start) > 0)
         too_near = int(np.sum(~usable & (nodes.near > nodes.far)))
+        too_far = int(np.sum(~usable)) - too_near
         nodes, used = nodes[np.flatnonzero(usable)], chosen[usable]
-        report = StarReport(
-            used=len(used),
-            outside=len(stars) - len(chosen),
-            too_near=too_near,
-            too_far=len(chosen) - len(used) - too_near,
-            dropped=float(nodes.dropped.max(initial=0)),
-        )
+        dropped = float(nodes.dropped.max(initial=0))
+        report = StarReport(len(used), len(stars) - len(chosen), too_near, too_far, dropped)
         return cls(grid.edges, grid.n_rays, stars[used], ray[used], nodes, noise or GaussianNoise(), options, report)
 
     @classmethod
@@ -125,21 +122,14 @@ class MarginalLikelihood(StarLikelihood):
         return self.total([self, other])
 
     def __getitem__(self, rays: slice) -> MarginalLikelihood:
-        """The stars of some rays, on these rays alone."""
+        """The stars of some rays, on these rays alone; the report counts only them."""
         chosen = np.arange(self.n_rays)[rays]
         place = np.full(self.n_rays, -1)
         place[chosen] = np.arange(len(chosen))
-        order = np.argsort(place[self.ray], kind="stable")
-        order = order[np.sum(place[self.ray] < 0) :]
-        report = replace(self.report, used=len(order), outside=0, too_near=0, too_far=0)
-        return replace(
-            self,
-            n_rays=len(chosen),
-            stars=self.stars[order],
-            ray=place[self.ray[order]],
-            nodes=self.nodes[order],
-            report=report,
-        )
+        ray = place[self.ray]
+        order = np.argsort(ray, kind="stable")[np.sum(ray < 0) :]
+        stars, nodes, report = self.stars[order], self.nodes[order], StarReport(used=len(order))
+        return replace(self, n_rays=len(chosen), stars=stars, ray=ray[order], nodes=nodes, report=report)
 
     def coarsened(self, grid: RayGrid, coarsening: Coarsening) -> MarginalLikelihood:
         """The same stars on a coarser grid; `grid` is the one that they are on."""
@@ -214,15 +204,15 @@ class MarginalLikelihood(StarLikelihood):
             −∞ where no place is left for a star, as beyond an infinite extinction.
         """
         if torch.is_grad_enabled() and extinction.requires_grad:
-            return _LogLikelihood.apply(extinction, self)
+            return LogLikelihood.apply(extinction, self.log_likelihood_and_slope)
         value, _ = log_likelihood_pass(self._arrays, self.noise.numbers(), self._draws(extinction), False)
         return torch.from_numpy(value.sum(-1)).to(extinction).reshape(extinction.shape[:-2])
 
     def log_likelihood_and_slope(self, extinction: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-likelihood, shape (...,), and ∂log L / ∂A, mag⁻¹, shape (..., rays, cells)."""
         value, slope = log_likelihood_pass(self._arrays, self.noise.numbers(), self._draws(extinction), True)
-        value, slope = torch.from_numpy(value.sum(-1)).to(extinction), torch.from_numpy(slope).to(extinction)
-        return value.reshape(extinction.shape[:-2]), slope.reshape(extinction.shape)
+        value = torch.from_numpy(value.sum(-1)).to(extinction).reshape(extinction.shape[:-2])
+        return value, torch.from_numpy(slope).to(extinction).reshape(extinction.shape)
 
     def slope(self, extinction: torch.Tensor) -> torch.Tensor:
         """∂log L / ∂A, mag⁻¹, shape (..., rays, cells)."""
@@ -230,8 +220,8 @@ class MarginalLikelihood(StarLikelihood):
 
     def noise_slope(self, extinction: torch.Tensor) -> torch.Tensor:
         """Derivative of log L by `noise.parameters()`, shape (..., parameters)."""
-        found = noise_pass(self._arrays, self.noise.numbers(), self._draws(extinction)).sum(-1)
-        return torch.from_numpy(self.noise.slope(*found)).to(extinction).reshape(*extinction.shape[:-2], -1)
+        found = noise_pass(self._arrays, self.noise.numbers(), self._draws(extinction)).sum(1)
+        return torch.from_numpy(self.noise.slope(*found.T)).to(extinction).reshape(*extinction.shape[:-2], -1)
 
     def information(self, extinction: torch.Tensor, quantiles: int = 2) -> Blocks:
         """Expected Fisher information on the extinctions at outer edges, mag⁻².
@@ -279,19 +269,3 @@ class MarginalLikelihood(StarLikelihood):
         """What draws of extinction, shape (draws, rays, cells), say of each star."""
         draws = self._draws(extinction)
         return star_results(self._arrays, self.noise.numbers(), draws, self.distance_edges, self.options.parts)
-
-
-class _LogLikelihood(torch.autograd.Function):
-    """The log-likelihood with the slope that the pass finds along with it."""
-
-    @staticmethod
-    def forward(ctx, extinction: torch.Tensor, likelihood: MarginalLikelihood) -> torch.Tensor:
-        value, slope = likelihood.log_likelihood_and_slope(extinction)
-        ctx.save_for_backward(slope)
-        return value
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, cotangent: torch.Tensor) -> tuple[torch.Tensor, None]:
-        (slope,) = ctx.saved_tensors
-        return cotangent[..., None, None] * slope, None

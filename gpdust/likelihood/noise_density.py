@@ -81,7 +81,7 @@ def noise_density(
         return INVERSE_ROOT_2PI * inverse_scale, -0.5 * chi2, -pull, by_variance, 0.0, 0.0
     wide = 1.0 / (0.5 * (low + up) + noise.shape[1])
     share, wide_chi2 = noise.shape[0], residual**2 * wide
-    least = min(chi2, wide_chi2)
+    least = min(chi2, wide_chi2) if share > 0 else chi2
     good = (1 - share) * inverse_scale * math.exp(0.5 * (least - chi2))
     broad = share * math.sqrt(wide) * math.exp(0.5 * (least - wide_chi2))
     bad = broad / (good + broad)

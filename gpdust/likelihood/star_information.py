@@ -14,6 +14,7 @@ from numba import njit, prange
 from gpdust.likelihood.noise_density import NoiseNumbers, at_ratio
 from gpdust.likelihood.star_pass import (
     COLUMNS,
+    INFINITE,
     StarArrays,
     add_slope,
     edge_extinction,
@@ -50,22 +51,31 @@ def information_pass(stars: StarArrays, noise: NoiseNumbers, extinction: np.ndar
     rays, cells = extinction.shape
     information = np.zeros((rays, cells, cells))
     for ray in prange(rays):
-        nodes = np.empty((widest(stars, ray), COLUMNS))
-        edges, score = edge_extinction(extinction[ray], stars.beyond), np.zeros(cells + 2)
-        for star in range(stars.star_start[ray], stars.star_start[ray + 1]):
-            for quantile in range(quantiles):
-                level = (quantile + (GOLDEN * (stars.number[star] + 0.5)) % 1.0) / quantiles
-                node = node_at(stars, star, level)
-                if not edges[stars.cell[node] + 1] < math.inf:
-                    continue
-                for side in range(2):
-                    for deviation in range(len(noise.deviations)):
-                        share = score_simulated(stars, noise, star, node, side, deviation, edges, nodes, score)
-                        add_square(stars, star, score, share / quantiles, information[ray])
-        for row in range(cells):
-            for column in range(row):
-                information[ray, column, row] = information[ray, row, column]
+        add_information(stars, noise, ray, extinction[ray], quantiles, information[ray])
     return information
+
+
+@njit(cache=True, error_model="numpy")
+def add_information(
+    stars: StarArrays, noise: NoiseNumbers, ray: int, extinction: np.ndarray, quantiles: int, information: np.ndarray
+) -> None:
+    """Add the information of the stars of one ray."""
+    cells = len(extinction)
+    nodes = np.empty((COLUMNS, widest(stars, ray)))
+    edges, score = edge_extinction(extinction, stars.beyond), np.empty(cells + 2)
+    for star in range(stars.star_start[ray], stars.star_start[ray + 1]):
+        for quantile in range(quantiles):
+            level = (quantile + (GOLDEN * (stars.number[star] + 0.5)) % 1.0) / quantiles
+            node = node_at(stars, star, level)
+            if edges[stars.cell[node] + 1] > INFINITE:
+                continue
+            for side in range(2):
+                for deviation in range(len(noise.deviations)):
+                    share = score_simulated(stars, noise, star, node, side, deviation, edges, nodes, score)
+                    add_square(stars, star, score, share / quantiles, information)
+    for row in range(cells):
+        for column in range(row):
+            information[column, row] = information[row, column]
 
 
 @njit(cache=True, error_model="numpy")

@@ -1,4 +1,8 @@
-"""The pass over the stars: each sums its likelihood over where it may be; compiled, rays in parallel."""
+"""The pass over the stars: each sums its likelihood over where it may be; compiled, rays in parallel.
+
+Compiled code is kept on disk by file. After a change to a function that another file calls, as in `noise_density`, save
+that other file anew too (or set NUMBA_CACHE_DIR to an empty folder): it holds a copy of the old one.
+"""
 
 from __future__ import annotations
 
@@ -50,9 +54,9 @@ class StarArrays(NamedTuple):
 @njit(cache=True, error_model="numpy")
 def edge_extinction(extinction: np.ndarray, beyond: float) -> np.ndarray:
     """Extinction at all edges of a ray: 0 at the near end, the map's, and the end of the cell beyond the grid."""
-    edges = np.empty(len(extinction) + 2)
-    edges[0] = 0.0
-    edges[1:-1] = extinction
+    edges = np.zeros(len(extinction) + 2)
+    for k in range(len(extinction)):  # slices would compile for seconds
+        edges[k + 1] = extinction[k]
     edges[-1] = extinction[-1] + beyond
     return edges
 
@@ -86,7 +90,8 @@ def weigh_nodes(
 ) -> float:
     """Log L of one star, log Σ_k w_k N(A − c_k; s_k²) with c = A_in + f D and s² = σ² + u D².
 
-    Fills `nodes`, shape (nodes, columns), with the responsibility r_k and the derivatives of log N of each node.
+    Fills `nodes`, shape (columns, nodes), with the responsibility r_k and the derivatives of log N of each node; the
+    latter mean nothing where r_k is zero.
     """
     first, count = stars.node_start[star], stars.node_start[star + 1] - stars.node_start[star]
     largest = -math.inf
@@ -94,27 +99,27 @@ def weigh_nodes(
         node = first + k
         inner, outer = edges[stars.cell[node]], edges[stars.cell[node] + 1]
         if outer > INFINITE:
-            nodes[k, :] = 0.0
-            nodes[k, EXPONENT] = -math.inf
+            nodes[SHARE, k], nodes[EXPONENT, k] = 0.0, -math.inf
             continue
         jump = outer - inner
         scatter = stars.variance[node] * jump**2
         height, exponent, by_residual, by_variance, by_shape, bad = noise_density(
             noise, measured - inner - stars.fraction[node] * jump, low + scatter, up + scatter
         )
-        nodes[k, SHARE], nodes[k, EXPONENT] = stars.weight[node] * height, exponent
-        nodes[k, BY_RESIDUAL], nodes[k, BY_VARIANCE] = by_residual, by_variance
-        nodes[k, BY_SHAPE], nodes[k, BAD] = by_shape, bad
+        nodes[SHARE, k], nodes[EXPONENT, k] = stars.weight[node] * height, exponent
+        nodes[BY_RESIDUAL, k], nodes[BY_VARIANCE, k] = by_residual, by_variance
+        nodes[BY_SHAPE, k], nodes[BAD, k] = by_shape, bad
         largest = largest if exponent <= largest else exponent  # a NaN goes through, for the caller to see
     if largest == -math.inf:
         return -math.inf
     total = 0.0
     for k in range(count):
-        below = nodes[k, EXPONENT] - largest
-        nodes[k, SHARE] = 0.0 if below < NEGLIGIBLE else nodes[k, SHARE] * math.exp(below)
-        total += nodes[k, SHARE]
+        below = nodes[EXPONENT, k] - largest
+        nodes[SHARE, k] = 0.0 if below < NEGLIGIBLE else nodes[SHARE, k] * math.exp(below)
+        total += nodes[SHARE, k]
+    inverse = 1.0 / total
     for k in range(count):
-        nodes[k, SHARE] /= total
+        nodes[SHARE, k] *= inverse
     return largest + math.log(total)
 
 
@@ -124,11 +129,11 @@ def add_slope(stars: StarArrays, star: int, edges: np.ndarray, nodes: np.ndarray
     first = stars.node_start[star]
     for k in range(stars.node_start[star + 1] - first):
         node = first + k
-        if nodes[k, SHARE] == 0:
+        if nodes[SHARE, k] == 0:
             continue
         cell, fraction = stars.cell[node], stars.fraction[node]
-        by_centre = -nodes[k, SHARE] * nodes[k, BY_RESIDUAL]
-        by_jump = nodes[k, SHARE] * nodes[k, BY_VARIANCE] * 2 * stars.variance[node] * (edges[cell + 1] - edges[cell])
+        by_centre = -nodes[SHARE, k] * nodes[BY_RESIDUAL, k]
+        by_jump = nodes[SHARE, k] * nodes[BY_VARIANCE, k] * 2 * stars.variance[node] * (edges[cell + 1] - edges[cell])
         slope[cell] += (1 - fraction) * by_centre - by_jump
         slope[cell + 1] += fraction * by_centre + by_jump
 
@@ -159,20 +164,35 @@ def log_likelihood_pass(
     value = np.zeros((draws, rays))
     slope = np.zeros((draws, rays, cells if want_slope else 0))
     for ray in prange(rays):
-        nodes = np.empty((widest(stars, ray), COLUMNS))
-        edges, slopes = np.empty((draws, cells + 2)), np.zeros((draws, cells + 2))
-        for draw in range(draws):
-            edges[draw] = edge_extinction(extinction[draw, ray], stars.beyond)
-        for star in range(stars.star_start[ray], stars.star_start[ray + 1]):
-            low, up = error_variances(stars, noise, star)
-            for draw in range(draws):  # inside, so that a star's nodes are read once
-                value[draw, ray] += weigh_nodes(stars, noise, star, stars.measured[star], low, up, edges[draw], nodes)
-                if want_slope:
-                    add_slope(stars, star, edges[draw], nodes, slopes[draw])
-        if want_slope:
-            slope[:, ray] = slopes[:, 1:-1]
-            slope[:, ray, -1] += slopes[:, -1]  # what lies beyond rises with the end of the grid
+        add_ray(stars, noise, ray, extinction[:, ray], want_slope, value[:, ray], slope[:, ray])
     return value, slope
+
+
+@njit(cache=True, error_model="numpy")
+def add_ray(
+    stars: StarArrays,
+    noise: NoiseNumbers,
+    ray: int,
+    extinction: np.ndarray,
+    want_slope: bool,
+    value: np.ndarray,
+    slope: np.ndarray,
+) -> None:
+    """Add log L of the stars of one ray, for draws of its extinction (draws, cells), and its slope."""
+    draws, cells = extinction.shape
+    nodes, slopes = np.empty((COLUMNS, widest(stars, ray))), np.zeros((draws, cells + 2))
+    edges = [edge_extinction(extinction[draw], stars.beyond) for draw in range(draws)]
+    for star in range(stars.star_start[ray], stars.star_start[ray + 1]):
+        low, up = error_variances(stars, noise, star)
+        for draw in range(draws):  # inside, so that a star's nodes are read once
+            value[draw] += weigh_nodes(stars, noise, star, stars.measured[star], low, up, edges[draw], nodes)
+            if want_slope:
+                add_slope(stars, star, edges[draw], nodes, slopes[draw])
+    if want_slope:
+        for draw in range(draws):
+            slopes[draw, cells] += slopes[draw, cells + 1]  # what lies beyond rises with the end of the grid
+            for k in range(cells):
+                slope[draw, k] += slopes[draw, k + 1]
 
 
 @njit(cache=True, error_model="numpy", parallel=True)
@@ -181,21 +201,30 @@ def noise_pass(stars: StarArrays, noise: NoiseNumbers, extinction: np.ndarray) -
 
     Returns
     -------
-    ndarray, shape (3, draws, rays)
+    ndarray, shape (draws, rays, 3)
         By an added variance; the same, each star times its squared measured extinction; by the parameter of the shape.
     """
     draws, rays = extinction.shape[:2]
-    slope = np.zeros((3, draws, rays))
+    slope = np.zeros((draws, rays, 3))
     for ray in prange(rays):
-        nodes = np.empty((widest(stars, ray), COLUMNS))
         for draw in range(draws):
-            edges = edge_extinction(extinction[draw, ray], stars.beyond)
-            for star in range(stars.star_start[ray], stars.star_start[ray + 1]):
-                low, up = error_variances(stars, noise, star)
-                weigh_nodes(stars, noise, star, stars.measured[star], low, up, edges, nodes)
-                for k in range(stars.node_start[star + 1] - stars.node_start[star]):
-                    by_variance = nodes[k, SHARE] * nodes[k, BY_VARIANCE]
-                    slope[0, draw, ray] += by_variance
-                    slope[1, draw, ray] += by_variance * stars.measured[star] ** 2
-                    slope[2, draw, ray] += nodes[k, SHARE] * nodes[k, BY_SHAPE]
+            add_noise_slope(stars, noise, ray, extinction[draw, ray], slope[draw, ray])
     return slope
+
+
+@njit(cache=True, error_model="numpy")
+def add_noise_slope(
+    stars: StarArrays, noise: NoiseNumbers, ray: int, extinction: np.ndarray, slope: np.ndarray
+) -> None:
+    """Add the derivatives of one ray's stars, for one draw of its extinction."""
+    nodes, edges = np.empty((COLUMNS, widest(stars, ray))), edge_extinction(extinction, stars.beyond)
+    for star in range(stars.star_start[ray], stars.star_start[ray + 1]):
+        low, up = error_variances(stars, noise, star)
+        weigh_nodes(stars, noise, star, stars.measured[star], low, up, edges, nodes)
+        for k in range(stars.node_start[star + 1] - stars.node_start[star]):
+            if nodes[SHARE, k] == 0:
+                continue
+            by_variance = nodes[SHARE, k] * nodes[BY_VARIANCE, k]
+            slope[0] += by_variance
+            slope[1] += by_variance * stars.measured[star] ** 2
+            slope[2] += nodes[SHARE, k] * nodes[BY_SHAPE, k]

@@ -70,85 +70,100 @@ def star_results(
         How many nodes a cell holds.
     """
     edges = np.append(distance_edges, distance_edges[-1])  # beyond the grid: a cell without length
-    distances, extinctions, fits = results_pass(stars, noise, extinction, edges, parts)
     order = np.argsort(stars.number, kind="stable")
-    distances, extinctions, fits = distances[order], extinctions[order], fits[order]
-    return StarResults(
-        stars.number[order], distances[:, :3], distances[:, 3], distances[:, 4], extinctions, fits[:, 0], fits[:, 1]
-    )
+    found = results_pass(stars, noise, extinction, edges, parts)[order]
+    distance, mean, error, seen, residual, outlier = np.split(found, [3, 4, 5, 8, 9], axis=1)
+    return StarResults(stars.number[order], distance, mean[:, 0], error[:, 0], seen, residual[:, 0], outlier[:, 0])
 
 
 @njit(cache=True, error_model="numpy", parallel=True)
 def results_pass(
     stars: StarArrays, noise: NoiseNumbers, extinction: np.ndarray, distance_edges: np.ndarray, parts: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distances (stars, 5), extinctions (stars, 3), residuals and outliers (stars, 2); see `StarResults`."""
-    draws, rays, cells = extinction.shape
-    n_stars = len(stars.measured)
-    distances, extinctions, fits = np.zeros((n_stars, 5)), np.zeros((n_stars, 3)), np.zeros((n_stars, 2))
-    for ray in prange(rays):
-        most = widest(stars, ray)
-        nodes, centres, shares = np.empty((most, COLUMNS)), np.empty((draws, most)), np.empty((draws, most))
-        edges = np.empty((draws, cells + 2))
-        for draw in range(draws):
-            edges[draw] = edge_extinction(extinction[draw, ray], stars.beyond)
-        for star in range(stars.star_start[ray], stars.star_start[ray + 1]):
-            first = stars.node_start[star]
-            count = stars.node_start[star + 1] - first
-            low, up = error_variances(stars, noise, star)
-            for draw in range(draws):
-                weigh_nodes(stars, noise, star, stars.measured[star], low, up, edges[draw], nodes)
-                for k in range(count):
-                    inner = edges[draw, stars.cell[first + k]]
-                    jump = edges[draw, stars.cell[first + k] + 1] - inner
-                    share, centre = nodes[k, SHARE] / draws, inner + stars.fraction[first + k] * jump
-                    shares[draw, k], centres[draw, k] = share, centre
-                    if share > 0:
-                        residual = stars.measured[star] - centre
-                        side = up if residual < 0 else low
-                        fits[star, 0] += share * residual / math.sqrt(side + stars.variance[first + k] * jump**2)
-                        fits[star, 1] += share * nodes[k, BAD]
-            distances[star] = distance_summary(stars, star, shares[:, :count], distance_edges, parts)
-            weights, values = shares[:, :count].copy().ravel(), centres[:, :count].copy().ravel()
-            extinctions[star] = percentiles(values, weights)
-    return distances, extinctions, fits
+) -> np.ndarray:
+    """Rows of `StarResults`, shape (stars, 10): distance (5), extinction (3), residual and outlier."""
+    results = np.zeros((len(stars.measured), 10))
+    for ray in prange(extinction.shape[1]):
+        add_results(stars, noise, ray, extinction[:, ray], distance_edges, parts, results)
+    return results
 
 
 @njit(cache=True, error_model="numpy")
-def distance_summary(stars: StarArrays, star: int, shares: np.ndarray, edges: np.ndarray, parts: int) -> np.ndarray:
-    """Percentiles, mean and standard deviation of a star's distance, from responsibilities (draws, nodes).
+def add_results(
+    stars: StarArrays,
+    noise: NoiseNumbers,
+    ray: int,
+    extinction: np.ndarray,
+    distance_edges: np.ndarray,
+    parts: int,
+    results: np.ndarray,
+) -> None:
+    """Results of the stars of one ray, from draws of its extinction, shape (draws, cells)."""
+    draws, most = len(extinction), widest(stars, ray)
+    nodes, by_node = np.empty((COLUMNS, most)), np.empty(most)
+    values, shares = np.empty(draws * most), np.empty(draws * most)
+    for star in range(stars.star_start[ray], stars.star_start[ray + 1]):
+        first = stars.node_start[star]
+        count = stars.node_start[star + 1] - first
+        low, up = error_variances(stars, noise, star)
+        by_node[:] = 0.0
+        for draw in range(draws):
+            edges = edge_extinction(extinction[draw], stars.beyond)
+            weigh_nodes(stars, noise, star, stars.measured[star], low, up, edges, nodes)
+            for k in range(count):
+                inner = edges[stars.cell[first + k]]
+                jump = edges[stars.cell[first + k] + 1] - inner
+                share, centre = nodes[SHARE, k] / draws, inner + stars.fraction[first + k] * jump
+                by_node[k] += share
+                shares[draw * count + k], values[draw * count + k] = share, centre
+                if share > 0:
+                    residual = stars.measured[star] - centre
+                    side = up if residual < 0 else low
+                    results[star, 8] += share * residual / math.sqrt(side + stars.variance[first + k] * jump**2)
+                    results[star, 9] += share * nodes[BAD, k]
+        add_distance(stars, star, by_node, distance_edges, parts, results[star, :5])
+        add_percentiles(values[: draws * count], shares[: draws * count], results[star, 5:8])
+
+
+@njit(cache=True, error_model="numpy")
+def add_distance(
+    stars: StarArrays, star: int, shares: np.ndarray, edges: np.ndarray, parts: int, summary: np.ndarray
+) -> None:
+    """Percentiles, mean and standard deviation of a star's distance, from the shares of its nodes.
 
     Within a node, distances are uniform over the interval that has the node's mean and variance.
     """
-    first, levels = stars.node_start[star], LEVELS
-    summary, total = np.zeros(5), shares.sum()
-    cumulative, square, level = 0.0, 0.0, 0
-    high = edges[stars.cell[first]]
-    for k in range(shares.shape[1]):
-        node = first + k
+    cumulative, square, level, high = 0.0, 0.0, 0, 0.0
+    for node in range(stars.node_start[star], stars.node_start[star + 1]):
+        share = shares[node - stars.node_start[star]]
         start, length = edges[stars.cell[node]], edges[stars.cell[node] + 1] - edges[stars.cell[node]]
         middle, reach = stars.fraction[node], math.sqrt(3 * stars.variance[node])
         part = min(math.floor(middle * parts), parts - 1)
         low = start + length * max(middle - reach, part / parts)
         high = start + length * min(middle + reach, (part + 1) / parts)
-        share = shares[:, k].sum() / total
-        while level < 3 and cumulative + share >= levels[level]:
-            summary[level] = low + (high - low) * (levels[level] - cumulative) / share
+        while level < 3 and cumulative + share >= LEVELS[level]:
+            summary[level] = low + (high - low) * (LEVELS[level] - cumulative) / share
             level += 1
-        cumulative += share
-        mean = start + length * middle
-        before = summary[3]
-        summary[3] += share * (mean - before) / cumulative if cumulative > 0 else 0.0
-        square += share * ((mean - before) * (mean - summary[3]) + stars.variance[node] * length**2)
-    summary[level:3] = high  # rounding
+        if share > 0:
+            cumulative += share
+            before, mean = summary[3], start + length * middle
+            summary[3] += share * (mean - before) / cumulative
+            square += share * ((mean - before) * (mean - summary[3]) + stars.variance[node] * length**2)
+    summary[level:3] = high  # only by rounding
     summary[4] = math.sqrt(square)
-    return summary
 
 
 @njit(cache=True, error_model="numpy")
-def percentiles(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Percentiles of weighted values, each in the middle of its weight."""
-    order = np.argsort(values)
-    cumulative = np.cumsum(weights[order])
-    middle = (cumulative - 0.5 * weights[order]) / cumulative[-1]
-    return np.interp(LEVELS, middle, values[order])
+def add_percentiles(values: np.ndarray, shares: np.ndarray, summary: np.ndarray) -> None:
+    """Percentiles of values, linear between the middles of their shares."""
+    cumulative, level, before, middle_before = 0.0, 0, math.nan, math.nan
+    for k in np.argsort(values):
+        if shares[k] == 0:
+            continue
+        middle = cumulative + 0.5 * shares[k]
+        while level < 3 and middle >= LEVELS[level]:
+            step = (LEVELS[level] - middle_before) / (middle - middle_before)
+            summary[level] = values[k] if math.isnan(before) else before + step * (values[k] - before)
+            level += 1
+        before, middle_before = values[k], middle
+        cumulative += shares[k]
+    summary[level:] = before
