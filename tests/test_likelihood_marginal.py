@@ -162,16 +162,16 @@ def test_exact_distances_are_the_compressed_stars(relative_error):
     assert_allclose(likelihood.slope(extinction), slope, rtol=1e-6, atol=1e-7 * slope.abs().max())
     expected = torch.diag_embed(statistics.diagonal)
     expected += torch.diag_embed(statistics.coupling[:, 1:], 1) + torch.diag_embed(statistics.coupling[:, 1:], -1)
-    assert_allclose(likelihood.information(extinction[0]), expected, rtol=1e-6, atol=1e-7 * expected.max())
+    assert_allclose(likelihood.information(extinction[0]).matrices, expected, rtol=1e-6, atol=1e-7 * expected.max())
     assert_array_equal(likelihood.counts, statistics.counts)
     assert likelihood.n_stars == 300
 
 
 def test_the_information_of_an_exact_star_is_that_of_its_noise():
     stars = make_stars(200, distance_error=0.0)
-    exact = MarginalLikelihood.from_stars(GRID, stars).information(make_extinction())
+    exact = MarginalLikelihood.from_stars(GRID, stars).information(make_extinction()).matrices
     student = MarginalLikelihood.from_stars(GRID, stars, StudentNoise(degrees_of_freedom=3.0))
-    assert_allclose(student.information(make_extinction()), 4 / 6 * exact, rtol=1e-9, atol=1e-9 * exact.max())
+    assert_allclose(student.information(make_extinction()).matrices, 4 / 6 * exact, rtol=1e-9, atol=1e-9 * exact.max())
 
 
 @kinds
@@ -209,7 +209,7 @@ def test_the_information_is_that_of_simulated_extinctions(noise, distance_error)
     integrate = np.tril(np.ones((GRID.n_cells, GRID.n_cells)))
     expected = integrate.T @ (scores.T @ scores / count) @ integrate
     every_ray = torch.from_numpy(np.tile(extinction, (GRID.n_rays, 1)))
-    found = blank.information(every_ray).sum(0).numpy() / count  # over many offsets of the golden-ratio sequence
+    found = blank.information(every_ray).matrices.sum(0).numpy() / count  # over many offsets of the golden-ratio sequence
     found = integrate.T @ found @ integrate
     tolerance = 0.1 if isinstance(noise, StudentNoise) else 0.06
     assert np.linalg.norm(found - expected) < tolerance * np.linalg.norm(expected)
@@ -233,7 +233,7 @@ def test_an_infinite_extinction_leaves_only_what_is_in_front_of_it(noise):
     extinction[:, 3:] = torch.inf
     value, slope = likelihood.log_likelihood_and_slope(extinction)
     assert not torch.isnan(value) and not torch.isnan(slope).any()
-    assert torch.isfinite(likelihood.information(extinction)).all()
+    assert torch.isfinite(likelihood.information(extinction).matrices).all()
     assert torch.isfinite(likelihood.noise_slope(extinction)).all()
     extinction[:] = torch.inf
     assert likelihood.log_likelihood(extinction) == -torch.inf
@@ -254,7 +254,7 @@ def assert_same(left: MarginalLikelihood, right: MarginalLikelihood, rtol: float
     assert_allclose(left.log_likelihood(extinction), right.log_likelihood(extinction), rtol=rtol)
     scale = right.slope(extinction).abs().max()
     assert_allclose(left.slope(extinction), right.slope(extinction), rtol=rtol, atol=rtol * scale)
-    ours, theirs = left.information(extinction[0]), right.information(extinction[0])
+    ours, theirs = left.information(extinction[0]).matrices, right.information(extinction[0]).matrices
     assert_allclose(ours, theirs, rtol=rtol, atol=rtol * theirs.max())
     assert_allclose(left.counts, right.counts, rtol=rtol, atol=1e-6)
     assert left.n_stars == right.n_stars
@@ -330,7 +330,7 @@ def test_no_star_has_a_likelihood_of_one():
     extinction = make_extinction(2)
     assert_array_equal(empty.log_likelihood(extinction), 0)
     assert_array_equal(empty.slope(extinction), 0)
-    assert_array_equal(empty.information(extinction[0]), 0)
+    assert_array_equal(empty.information(extinction[0]).matrices, 0)
     assert len(empty.star_results(extinction).number) == 0
     some = MarginalLikelihood.from_stars(GRID, make_stars())
     assert_same(empty + some, some)

@@ -13,6 +13,7 @@ from gpdust.inference.objective import Objective, Place
 from gpdust.inference.precision import Precision
 
 LARGEST_DAMPING = 1e14
+SURPRISE = 1.2  # times the predicted decrease, from which on a longer step is tried
 PROMISE_KEPT = 0.1  # share of the predicted decrease below which a step is not taken
 
 
@@ -91,6 +92,13 @@ def find_mean(
                 break
         if actual < 0:  # rounding, at the bottom
             break
+        while actual > SURPRISE * predicted > tolerance and 2 * share * float(field.abs().max()) <= reach:
+            share *= 2  # the objective curves less than its metric, as where a cloud moves along its ray
+            farther = place.moved(step, field, share)
+            farther_value, farther_gradient = objective.gradient(farther)
+            if not farther_value < new_value:
+                break
+            new, new_value, new_gradient, actual = farther, farther_value, farther_gradient, value - farther_value
         damping = 0.0 if damping <= 1 else damping / 4
         place, value, gradient, taken = new, new_value, new_gradient, taken + 1
         if not goes_on(value):

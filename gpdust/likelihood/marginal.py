@@ -22,6 +22,8 @@ from gpdust.likelihood.star_information import information_pass
 from gpdust.likelihood.star_pass import StarArrays, log_likelihood_pass, noise_pass
 from gpdust.likelihood.star_results import StarResults, star_results
 
+MOST_PER_CELL = 20  # stars of a coarser grid
+
 
 @dataclass(frozen=True, eq=False)
 class MarginalLikelihood(StarLikelihood):
@@ -132,12 +134,18 @@ class MarginalLikelihood(StarLikelihood):
         return replace(self, n_rays=len(chosen), stars=stars, ray=ray[order], nodes=nodes, report=report)
 
     def coarsened(self, grid: RayGrid, coarsening: Coarsening) -> MarginalLikelihood:
-        """The same stars on a coarser grid; `grid` is the one that they are on."""
+        """The same stars on a coarser grid; `grid` is the one that they are on.
+
+        Where cells hold more than MOST_PER_CELL of them, every n-th star is left out: a grid that a fit starts from
+        knows less than they do, and each star costs.
+        """
         if (grid.n_rays, len(grid.edges)) != (self.n_rays, len(self.distance_edges)):
             raise GridError(f"the stars lie on a grid of {self.shape} cells, not on {grid}")
         everyone = replace(self.options, least_share=0.0)
-        ray = coarsening.group[self.ray]
-        coarse = self._on_rays(coarsening.grid, self.stars, ray, self.noise, everyone)
+        cells = coarsening.grid.n_rays * coarsening.grid.n_cells
+        some = slice(None, None, max(1, self.n_stars // (MOST_PER_CELL * cells)))
+        ray = coarsening.group[self.ray[some]]
+        coarse = self._on_rays(coarsening.grid, self.stars[some], ray, self.noise, everyone)
         return replace(coarse, options=self.options, report=replace(self.report, used=coarse.n_stars))
 
     def with_noise(self, noise: Noise) -> MarginalLikelihood:
@@ -223,7 +231,7 @@ class MarginalLikelihood(StarLikelihood):
         found = noise_pass(self._arrays, self.noise.numbers(), self._draws(extinction)).sum(1)
         return torch.from_numpy(self.noise.slope(*found.T)).to(extinction).reshape(*extinction.shape[:-2], -1)
 
-    def information(self, extinction: torch.Tensor, quantiles: int = 2) -> Blocks:
+    def information(self, extinction: torch.Tensor, quantiles: int = 1) -> Blocks:
         """Expected Fisher information on the extinctions at outer edges, mag⁻².
 
         Parameters

@@ -38,7 +38,7 @@ class NodeOptions:
     """
 
     prior: str | DistancePrior = "uniform-density"
-    parts: int = 2
+    parts: int = 1
     least_share: float = 0.5
     beyond: float | None = None
 

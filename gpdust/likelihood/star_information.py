@@ -23,6 +23,7 @@ from gpdust.likelihood.star_pass import (
     widest,
 )
 
+NEGLIGIBLE = 1e-9  # of the largest score of a star
 GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -122,12 +123,20 @@ def score_simulated(
     return at_ratio(noise, noise.shares[deviation], variance) * scales[side] / (scales[0] + scales[1])
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"contract"})
 def add_square(stars: StarArrays, star: int, score: np.ndarray, share: float, information: np.ndarray) -> None:
     """Add share · s sᵀ, below the diagonal, over the cells of a star's window."""
     first, last = stars.cell[stars.node_start[star]], stars.cell[stars.node_start[star + 1] - 1]
     first, last = max(first - 1, 0), min(last, len(information) - 1)  # the near edge, before cell 0, has no extinction
-    for row in range(first, last + 1):
-        scaled = share * score[row + 1]
-        for column in range(first, row + 1):
-            information[row, column] += scaled * score[column + 1]
+    seen = score[first + 1 : last + 2]
+    least = NEGLIGIBLE * np.abs(seen).max()
+    low, high = 0, len(seen)
+    while low < high and abs(seen[low]) <= least:  # a wide window is mostly ruled out by the extinction
+        low += 1
+    while high > low and abs(seen[high - 1]) <= least:
+        high -= 1
+    for row in range(low, high):
+        scaled = share * seen[row]
+        target, source = information[first + row, first + low : first + row + 1], seen[low : row + 1]
+        for k in range(len(source)):
+            target[k] += scaled * source[k]
