@@ -115,10 +115,8 @@ def main() -> None:
                 flush=True,
             )
             if "distance_after" in found:
-                print(
-                    f"    distances of stars: {found['distance_before']:.1f} pc off before, "
-                    f"{found['distance_after']:.1f} pc after (rms); 68 % intervals hold {found['distance_coverage']:.2f}"
-                )
+                before, after, held = (found[f"distance_{name}"] for name in ("before", "after", "coverage"))
+                print(f"    stars {before:.1f} pc off before, {after:.1f} pc after (rms); 68 % intervals hold {held:.2f}")
     if options.json:
         write_json(options.json, {"machine": machine(), "runs": runs})
 

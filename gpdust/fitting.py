@@ -117,6 +117,10 @@ def fit(
         raise InferenceError(f"engine {engine!r} needs an InducingGP; a {type(model.prior).__name__} is fitted by mgvi")
     if engine != "svi" and isinstance(model.prior, InducingGP) and model.prior.learn_inducing:
         raise InferenceError(f"engine {engine!r} can't learn where inducing points are (learn_inducing); svi can")
+    if engine == "svi" and model.free_noise.size:
+        raise InferenceError(
+            f"engine 'svi' can't learn the stars' noise ({', '.join(model.free_noise.names)}); mgvi can"
+        )
     runner = chosen.make(model, _options(chosen.options, engine, options))
     checkpoint = Path(checkpoint) if checkpoint else None
     place = start_from(start, model) if start is not None else None
@@ -181,6 +185,11 @@ def _posterior(engine: SVI | Newton, model: DustModel, state: State, meta: dict)
         prior.at(prior.points[:1], state.theta)  # notes the jitter that these hyperparameters need
     full = isinstance(prior, InducingGP) and meta["engine"] != "mgvi"
     seconds = round(state.seconds + time.perf_counter() - started, 2)
+    treatment, table = model.treatment, ""
+    if isinstance(state, NewtonState) and len(state.noise):
+        noise = state.noise.numpy()
+        treatment = treatment.with_noise(model.free_noise.at(noise))
+        table = model.free_noise.table(noise, state.noise_covariance.numpy())
     return Posterior(
         prior=prior,
         theta=state.theta,
@@ -191,4 +200,6 @@ def _posterior(engine: SVI | Newton, model: DustModel, state: State, meta: dict)
         report=report,
         trace=state.trace,
         meta={**model.meta, **meta, "version": __version__, "seconds": seconds},
+        treatment=treatment,
+        noise_table=table,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import ClassVar, Self
 
@@ -60,6 +60,10 @@ class Noise:
     def with_parameters(self, vector: np.ndarray) -> Self:
         """The same kind of noise with other parameters; undoes `parameters`."""
         return replace(self, **{n: float(self._free()[n][1](x)) for n, x in zip(self.names, vector, strict=True)})
+
+    def description(self) -> dict:
+        """Kind and numbers, as plain data; see `noise_from`."""
+        return {"kind": KINDS_BY_CODE[self.code], **asdict(self)}
 
     def times(self, factor: float) -> Self:
         """All its widths so many times as large."""
@@ -198,3 +202,13 @@ def _mixture_deviations(share: float) -> np.ndarray:
         after = int(np.argmax(score**2 >= fisher))
         found[row] = np.interp(math.sqrt(fisher), score[after - 1 : after + 1], z[after - 1 : after + 1])
     return found
+
+
+NOISES = {"gaussian": GaussianNoise, "student-t": StudentNoise, "mixture": MixtureNoise}
+KINDS_BY_CODE = {kind.code: name for name, kind in NOISES.items()}
+
+
+def noise_from(description: dict) -> Noise:
+    """The noise that `Noise.description` has described."""
+    numbers = dict(description)
+    return NOISES[numbers.pop("kind")](**numbers)

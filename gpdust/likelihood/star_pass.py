@@ -130,7 +130,7 @@ def weigh_nodes(
 def weigh_gaussian_nodes(
     stars: StarArrays, first: int, count: int, measured: float, variance: float, edges: np.ndarray, nodes: np.ndarray
 ) -> float:
-    """What `weigh_nodes` does, for the commonest noise and finite extinctions: loops that take several nodes at a time."""
+    """What `weigh_nodes` does, for the commonest noise and finite extinctions, several nodes at a time."""
     last = first + count
     cell, weight = stars.cell[first:last], stars.weight[first:last]
     fraction, spread = stars.fraction[first:last], stars.variance[first:last]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from gpdust.likelihood.free_noise import FreeNoise
 from gpdust.likelihood.marginal import MarginalLikelihood
 from gpdust.likelihood.measured_stars import MeasuredStars, StarReport
 from gpdust.likelihood.nodes import NodeOptions
-from gpdust.likelihood.noise import GaussianNoise, Noise
+from gpdust.likelihood.noise import GaussianNoise, Noise, noise_from
 from gpdust.likelihood.statistics import ExtinctionStatistics
 from gpdust.los import locate_stars
 from gpdust.units import DEGREE, MAGNITUDE, PARSEC, as_array
@@ -63,6 +63,26 @@ class StarTreatment:
     def free_noise(self) -> FreeNoise:
         """The noise, and what a fit learns of it."""
         return FreeNoise(self.noise, self.learn)
+
+    def with_noise(self, noise: Noise) -> StarTreatment:
+        """The same with other noise, such as that which a fit has learned."""
+        return replace(self, noise=noise, learn=())
+
+    def description(self) -> dict:
+        """Everything but a distance prior that is a function, as plain data."""
+        nodes = asdict(self.nodes)
+        nodes["prior"] = self.nodes.prior if isinstance(self.nodes.prior, str) else None
+        plain = {name: getattr(self, name) for name in ("distance", "measured", "learn", "asymmetric")}
+        return plain | {"noise": self.noise.description(), "nodes": nodes}
+
+    @classmethod
+    def from_description(cls, description: dict) -> StarTreatment:
+        """Undo `description`; a distance prior that could not be stored becomes uniform density."""
+        nodes = {name: value for name, value in description["nodes"].items() if value is not None}
+        noise = noise_from(description["noise"])
+        return cls(
+            **(description | {"noise": noise, "nodes": NodeOptions(**nodes), "learn": tuple(description["learn"])})
+        )
 
     def likelihood(
         self, stars: StarCatalogue, grid: RayGrid, first: int = 0

@@ -17,6 +17,7 @@ from gpdust.catalogue import StarCatalogue
 from gpdust.errors import PosteriorError
 from gpdust.grid import RayGrid
 from gpdust.inference import StoppingReport, Trace
+from gpdust.likelihood import StarTreatment
 from gpdust.los import integrate
 from gpdust.posterior.estimate import Estimate
 from gpdust.posterior.maps import PercentileMaps
@@ -53,6 +54,10 @@ class Posterior:
         How the fit went.
     meta : dict
         Band, quantity, reference, seed, version.
+    treatment : StarTreatment
+        How stars were treated, with the noise that the fit has learned.
+    noise_table : str
+        Learned parameters of the noise with approximate errors and priors, a line each.
     """
 
     prior: InducingGP | SpectralGP
@@ -64,6 +69,8 @@ class Posterior:
     report: StoppingReport
     trace: Trace
     meta: dict = field(default_factory=dict)
+    treatment: StarTreatment = field(default_factory=StarTreatment)
+    noise_table: str = ""
 
     @property
     def hyperparameters(self) -> dict[str, float]:

@@ -18,6 +18,7 @@ from gpdust.errors import PosteriorError
 from gpdust.files import atomic_folder
 from gpdust.grid import grid_from_description
 from gpdust.inference import StoppingReport, Trace
+from gpdust.likelihood import StarTreatment
 from gpdust.posterior.spread import spread_from_tensors
 from gpdust.prior import InducingGP, SpectralGP
 
@@ -56,6 +57,8 @@ def write_posterior(posterior: Posterior, path: str | PathLike) -> Path:
         "report": asdict(posterior.report),
         "trace": posterior.trace.as_dict(),
         "meta": posterior.meta,
+        "treatment": posterior.treatment.description(),
+        "noise_table": posterior.noise_table,
     }
     path = Path(path)
     if path.exists() and not (path / RECORD).exists():
@@ -105,6 +108,17 @@ def _assemble(record: dict, tensors: dict[str, torch.Tensor], kernel: gpytorch.k
         "report": StoppingReport(**record["report"]),
         "trace": Trace.from_dict(record["trace"]),
         "meta": record["meta"],
+        **_treatment(record),
+    }
+
+
+def _treatment(record: dict) -> dict:
+    """How stars were treated; folders of older versions do not say."""
+    if "treatment" not in record:
+        return {}
+    return {
+        "treatment": StarTreatment.from_description(record["treatment"]),
+        "noise_table": record["noise_table"],
     }
 
 
