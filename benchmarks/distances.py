@@ -116,7 +116,9 @@ def main() -> None:
             )
             if "distance_after" in found:
                 before, after, held = (found[f"distance_{name}"] for name in ("before", "after", "coverage"))
-                print(f"    stars {before:.1f} pc off before, {after:.1f} pc after (rms); 68 % intervals hold {held:.2f}")
+                print(
+                    f"    stars {before:.1f} pc off before, {after:.1f} pc after (rms); 68 % intervals hold {held:.2f}"
+                )
     if options.json:
         write_json(options.json, {"machine": machine(), "runs": runs})
 

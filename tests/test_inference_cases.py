@@ -44,7 +44,7 @@ def test_without_stars_hyperparameters_stay_at_the_median_of_their_prior(small_m
 def test_stars_off_the_grid_are_counted_by_reason(catalogue, small_model):
     stars = catalogue([60, 60, 60, 95, 60, 420], [0, 0, 0, 0, 11, 0], [200, 100, 400, 200, 200, 300], 0.1, 0.01)
     used = small_model(stars).stars_used
-    assert (used.used, used.outside_sky, used.too_near, used.too_far) == (2, 2, 1, 1)
+    assert (used.used, used.outside, used.too_near, used.too_far) == (2, 2, 1, 1)
     assert str(used) == (
         "2 stars on the grid; left out: 2 outside its sky, 1 nearer than its near end, 1 beyond its far end"
     )

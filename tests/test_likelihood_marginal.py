@@ -158,7 +158,7 @@ def test_exact_distances_are_the_compressed_stars(relative_error):
     likelihood = MarginalLikelihood.from_stars(GRID, stars, options=NodeOptions(parts=1))
     extinction = make_extinction(3)
     assert_allclose(likelihood.log_likelihood(extinction), statistics.log_likelihood(extinction), rtol=1e-7)
-    slope = statistics.weighted - statistics.precision_product(extinction)
+    slope = statistics.weighted - statistics.precision.product(extinction)
     assert_allclose(likelihood.slope(extinction), slope, rtol=1e-6, atol=1e-7 * slope.abs().max())
     expected = torch.diag_embed(statistics.diagonal)
     expected += torch.diag_embed(statistics.coupling[:, 1:], 1) + torch.diag_embed(statistics.coupling[:, 1:], -1)
@@ -209,7 +209,9 @@ def test_the_information_is_that_of_simulated_extinctions(noise, distance_error)
     integrate = np.tril(np.ones((GRID.n_cells, GRID.n_cells)))
     expected = integrate.T @ (scores.T @ scores / count) @ integrate
     every_ray = torch.from_numpy(np.tile(extinction, (GRID.n_rays, 1)))
-    found = blank.information(every_ray).matrices.sum(0).numpy() / count  # over many offsets of the golden-ratio sequence
+    found = (
+        blank.information(every_ray).matrices.sum(0).numpy() / count
+    )  # over many offsets of the golden-ratio sequence
     found = integrate.T @ found @ integrate
     tolerance = 0.1 if isinstance(noise, StudentNoise) else 0.06
     assert np.linalg.norm(found - expected) < tolerance * np.linalg.norm(expected)
@@ -318,7 +320,9 @@ def test_stars_outside_are_counted_by_reason():
     report = MarginalLikelihood.from_stars(GRID, stars).report
     assert (report.used, report.outside, report.too_near, report.too_far) == (1, 1, 2, 2)
     assert 0 <= report.dropped <= 1e-6
-    assert str(report) == "1 stars used; not used: 1 outside the region, 2 too near, 2 too far"
+    assert str(report) == (
+        "1 stars on the grid; left out: 1 outside its sky, 2 nearer than its near end, 2 beyond its far end"
+    )
     kept = MarginalLikelihood.from_stars(GRID, stars, options=NodeOptions(beyond=1.0))
     assert kept.report.used == 3
     assert_allclose(kept.counts.sum(), 3 - kept.nodes.far.sum(), atol=1e-5)

@@ -46,7 +46,9 @@ def run(config: Config, folder: FitFolder, fresh: bool, talk: Talk) -> Run:
         stars = build.read_stars(config)
     talk.say(stars.summary())
     with watch.stage("model"):
-        model = DustModel(stars, grid, prior, config.fit.seed, config.likelihood.extra_scatter)
+        treatment = build.treatment(config, stars)
+        density = config.likelihood.foreground_density
+        model = DustModel(stars, grid, prior, config.fit.seed, treatment, density)
     _require_stars(model, stars)
     talk.say(f"\n{model.stars_used}; {grid!r}; {model.prior}")
     for note in model.notes:

@@ -9,15 +9,17 @@ from dataclasses import fields, replace
 import numpy as np
 from gpytorch.kernels import AdditiveKernel
 
-from gpdust.catalogue import StarCatalogue
+from gpdust.catalogue import PRESETS, StarCatalogue
 from gpdust.config.config import Config
-from gpdust.config.sections import FitSection, InducingSection, SpectralSection, SVISection
+from gpdust.config.sections import AUTO, LEARN, FitSection, InducingSection, SpectralSection, SVISection
 from gpdust.errors import ConfigError, GpdustError
 from gpdust.grid import Region, SphericalGrid
 from gpdust.inference import NewtonOptions, SVIOptions
+from gpdust.likelihood import NodeOptions, StarTreatment
+from gpdust.likelihood.noise import NOISES
 from gpdust.prior import InducingGP, SpectralGP
 from gpdust.prior.kernels import build_kernel
-from gpdust.units import PARSEC, as_array
+from gpdust.units import MAGNITUDE, PARSEC, as_array, as_float
 
 
 @contextmanager
@@ -56,7 +58,11 @@ def region(config: Config) -> Region:
     """Where the fit is."""
     section = config.region
     with blaming("region"):
-        return Region(section.l, section.b, section.distance, section.foreground_cells, section.background)
+        made = Region(section.l, section.b, section.distance, 0, section.background)
+        count = section.foreground_cells
+        if count == AUTO:  # that of the fit, for the maps too: they must agree on where the foreground is
+            count = made.foreground_cells_for(config.grid.shape[2])
+        return replace(made, foreground_cells=count)
 
 
 def fit_grid(config: Config) -> SphericalGrid:
@@ -73,6 +79,51 @@ def map_grid(config: Config) -> SphericalGrid:
         return replace(region(config), background=0 * PARSEC).grid(
             section.shape, section.b_spacing, section.distance_spacing
         )
+
+
+def treatment(config: Config, stars: StarCatalogue) -> StarTreatment:
+    """What becomes of the stars' errors.
+
+    A scatter that is to be learned starts at a third of the typical error, and bad stars scatter as extinctions do.
+    """
+    section = config.likelihood
+    error = as_array(stars.extinction_error, MAGNITUDE, "extinction_error")
+    extinction = as_array(stars.extinction, MAGNITUDE, "extinction")
+    typical = {
+        "extra": float(np.median(error)) / 3,
+        "proportional": float(np.median(error / np.maximum(np.abs(extinction), error))) / 3,
+        "degrees_of_freedom": 4.0,
+        "bad_share": 0.05,
+    }
+    asked = {
+        "extra": section.extra_scatter,
+        "proportional": section.proportional_scatter,
+        "degrees_of_freedom": LEARN if section.degrees_of_freedom is None else section.degrees_of_freedom,
+        "bad_share": LEARN if section.bad_share is None else section.bad_share,
+    }
+    kind = NOISES[section.noise]
+    names = [name for name in asked if name in kind.__dataclass_fields__]
+    numbers = {name: typical[name] if asked[name] == LEARN else asked[name] for name in names}
+    if section.noise == "mixture":
+        width = section.bad_width
+        numbers["bad_width"] = float(np.std(extinction)) if width is None else as_float(width, MAGNITUDE, "bad_width")
+    parallax = "parallax" in section_columns(config)
+    with blaming("likelihood"):
+        return StarTreatment(
+            distance=section.distance,
+            measured=section.measured or ("parallax" if parallax else "distance"),
+            noise=kind(**numbers),
+            learn=tuple(name for name in names if asked[name] == LEARN),
+            asymmetric=section.asymmetric,
+            nodes=NodeOptions(prior=section.distance_prior),
+        )
+
+
+def section_columns(config: Config) -> set[str]:
+    """What the columns of the catalogue were mapped to, by the configuration or its preset."""
+    section = config.catalogue
+    columns = dict(PRESETS[section.preset].columns) if section.preset else {}
+    return set(columns) | set(section.columns)
 
 
 def prior(config: Config) -> InducingGP | SpectralGP:

@@ -137,7 +137,7 @@ def _section(section: type, given: object, name: str, where: str) -> object:
     made = section(
         **{key: _value(known[key].metadata["kind"], value, name, key, where) for key, value in given.items()}
     )
-    if isinstance(made, PriorSection):
+    if isinstance(made, PriorSection | LikelihoodSection):
         try:
             made.check()
         except ValueError as error:

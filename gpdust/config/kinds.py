@@ -102,6 +102,20 @@ def whole(at_least: int) -> Kind:
     return Kind(f"a whole number, {at_least} or more", lambda value: _whole(value, at_least))
 
 
+def whole_or(word: str, at_least: int) -> Kind:
+    """A whole number, or a word."""
+    return Kind(
+        f'a whole number, {at_least} or more, or "{word}"',
+        lambda value: word if value == word else _whole(value, at_least),
+    )
+
+
+def number_or(word: str, above: float = -math.inf, at_least: float = -math.inf) -> Kind:
+    """A number, or a word."""
+    wanted = number(above=above, at_least=at_least)
+    return Kind(f'{wanted.words}, or "{word}"', lambda value: word if value == word else wanted.parse(value))
+
+
 def shape() -> Kind:
     """Cells along l, b and distance."""
     return Kind(

@@ -23,7 +23,6 @@ CELLS_PER_LENGTH = 3.0  # the length scale to start from, in cells
 KERNEL, AMPLITUDE = "matern32", 0.2
 MAP_CELLS_PER_CELL = 3  # along each axis
 MOST_MAP_CELLS = 1_000_000
-FOREGROUND_CELLS = 3
 FALLBACK_DENSITY = 1e-3  # mag/pc
 
 
@@ -91,7 +90,7 @@ def propose(
             "l": [west, east if east <= 360 else east - 360],
             "b": as_array(region.b, DEGREE, "b").tolist(),
             "distance": as_array(region.distance, PARSEC, "distance").tolist(),
-            "foreground_cells": FOREGROUND_CELLS if near > 0 else 0,
+            "foreground_cells": "auto" if near > 0 else 0,
         },
         "grid": {"shape": list(shape)},
         "prior": {
@@ -102,11 +101,11 @@ def propose(
             "mean_density": mean_density(inside),
             "learn": True,
         },
-        "likelihood": {"extra_scatter": 0.0},
+        "likelihood": _likelihood(inside),
         "fit": {"engine": "auto", "seed": 0},
         "maps": {"shape": list(map_shape), "percentiles": [16, 50, 84], "samples": 100},
     }
-    foreground = sections["region"]["foreground_cells"]
+    foreground = region.foreground_cells_for(shape[2]) if near > 0 else 0
     costs = _costs(replace(region, foreground_cells=foreground), shape, map_shape, length_scale, _inducing(len(inside)))
     return Proposal(sections, len(inside), costs)
 
@@ -146,6 +145,14 @@ def _region(stars: StarCatalogue, l: object, b: object, distance: object) -> Reg
         step = 10.0 ** math.floor(math.log10(far) - 1)
         distance = math.floor(near / step) * step, (math.floor(far / step) + 1) * step
     return Region(u.Quantity(l, DEGREE), u.Quantity(b, DEGREE), u.Quantity(distance, PARSEC))
+
+
+def _likelihood(stars: StarCatalogue) -> dict[str, object]:
+    """Learned scatter: stated errors are seldom all there is; distances are summed over where they have errors."""
+    proposed: dict[str, object] = {"extra_scatter": "learn"}
+    if stars.distance_error is not None:
+        proposed = {"distance": "marginal", "distance_prior": "uniform-density", **proposed}
+    return proposed
 
 
 def _inducing(n_stars: int) -> int:

@@ -20,6 +20,9 @@ from gpdust.catalogue.readers import READERS
 from gpdust.config import kinds
 from gpdust.fitting import ENGINES
 from gpdust.inference import NewtonOptions, SVIOptions
+from gpdust.likelihood.distance_priors import DISTANCE_PRIORS
+from gpdust.likelihood.noise import NOISES
+from gpdust.likelihood.treatment import DISTANCES, MEASURED
 from gpdust.prior.inducing import KERNEL_NAMES
 from gpdust.prior.placement import PLACEMENTS
 from gpdust.prior.spectral import SPECTRAL_KERNELS
@@ -27,6 +30,7 @@ from gpdust.units import DEGREE, DENSITY, MAGNITUDE, PARSEC
 
 PRIORS = ("spectral", "inducing")
 INDUCING_ENGINES = ("natural", "svi")  # which hold a matrix of the prior
+LEARN, AUTO = "learn", "auto"
 B_SPACINGS = ("sin", "uniform")
 DISTANCE_SPACINGS = ("linear", "log")
 
@@ -65,7 +69,7 @@ class RegionSection:
     l: u.Quantity = key(kinds.pair(DEGREE, "l = [50, 90]"))
     b: u.Quantity = key(kinds.pair(DEGREE, "b = [-10, 10]"))
     distance: u.Quantity = key(kinds.pair(PARSEC, "distance = [180, 500]"))
-    foreground_cells: int = key(kinds.whole(0), 0)
+    foreground_cells: int | str = key(kinds.whole_or(AUTO, 0), 0)
     background: u.Quantity = key(kinds.number(PARSEC, at_least=0), 0)
 
 
@@ -146,9 +150,28 @@ class InducingSection(PriorSection):
 
 @dataclass(frozen=True, eq=False)
 class LikelihoodSection:
-    """[likelihood]: how stars scatter about the map; see `DustModel`."""
+    """[likelihood]: what becomes of the stars' errors; see `StarTreatment`."""
 
-    extra_scatter: u.Quantity = key(kinds.number(MAGNITUDE, at_least=0), 0.0)
+    distance: str = key(kinds.choice(DISTANCES), DISTANCES[0])
+    distance_prior: str = key(kinds.choice(DISTANCE_PRIORS), DISTANCE_PRIORS[0])
+    measured: str | None = key(kinds.choice(MEASURED), None)
+    noise: str = key(kinds.choice(NOISES), "gaussian")
+    extra_scatter: float | str = key(kinds.number_or(LEARN, at_least=0), 0.0)
+    proportional_scatter: float | str = key(kinds.number_or(LEARN, at_least=0), 0.0)
+    degrees_of_freedom: float | str | None = key(kinds.number_or(LEARN, above=0), None)
+    bad_share: float | str | None = key(kinds.number_or(LEARN, above=0), None)
+    bad_width: u.Quantity | None = key(kinds.number(MAGNITUDE, above=0), None)
+    asymmetric: bool = key(kinds.flag(), False)
+    foreground_density: u.Quantity | None = key(kinds.number(DENSITY, above=0), None)
+
+    def check(self) -> None:
+        """Raise ValueError where keys do not fit each other."""
+        owners = {"degrees_of_freedom": "student-t", "bad_share": "mixture", "bad_width": "mixture"}
+        for name, owner in owners.items():
+            if getattr(self, name) is not None and self.noise != owner:
+                raise ValueError(f'{name} belongs to noise = "{owner}", not to "{self.noise}"')
+        if isinstance(self.bad_share, float) and self.bad_share >= 1:
+            raise ValueError(f"bad_share must be below 1, got {self.bad_share:g}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,8 @@ from gpdust.grid.healpix import HealpixGrid
 from gpdust.grid.spherical import SphericalGrid
 from gpdust.units import DEGREE, PARSEC, as_array, as_float, as_quantity
 
+FOREGROUND_LENGTH, MOST_FOREGROUND = 5.0, 20  # cells of the region that a foreground cell is long; how many at most
+
 
 @dataclass(frozen=True)
 class Region:
@@ -65,6 +67,14 @@ class Region:
             raise GridError(f"region background can't be negative, got {self.background}")
         for name, value, unit in (("l", l, DEGREE), ("b", b, DEGREE), ("distance", distance, PARSEC)):
             object.__setattr__(self, name, as_quantity(value, unit))
+
+    def foreground_cells_for(self, n_distance: int) -> int:
+        """How many foreground cells suit a grid of so many cells: each five of those long, twenty at most.
+
+        No star tells where in front of the region its dust is, so that finer cells would show nothing.
+        """
+        near, far = as_array(self.distance, PARSEC, "distance")
+        return int(min(MOST_FOREGROUND, np.ceil(near / (FOREGROUND_LENGTH * (far - near) / n_distance))))
 
     def grid(
         self, shape: tuple[int, int, int], b_spacing: str = "sin", distance_spacing: str = "linear"

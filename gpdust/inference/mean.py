@@ -14,6 +14,7 @@ from gpdust.inference.precision import Precision
 
 LARGEST_DAMPING = 1e14
 SURPRISE = 1.2  # times the predicted decrease, from which on a longer step is tried
+ROUNDING = 1e-14  # of the objective: no test of a decrease below it means anything
 PROMISE_KEPT = 0.1  # share of the predicted decrease below which a step is not taken
 
 
@@ -85,7 +86,7 @@ def find_mean(
             new = place.moved(step, field, share)
             new_value, new_gradient = objective.gradient(new)
             actual = value - new_value
-            if actual >= PROMISE_KEPT * predicted or predicted < tolerance:
+            if actual >= PROMISE_KEPT * predicted or predicted < max(tolerance, ROUNDING * abs(value)):
                 break
             damping = max(10 * damping, 1.0)
             if damping > LARGEST_DAMPING:

@@ -58,6 +58,9 @@ NAMED: dict[str, DistancePrior] = {
 }
 
 
+DISTANCE_PRIORS = ("uniform-density", "exponential-disc", "flat")
+
+
 def distance_prior(prior: str | DistancePrior) -> DistancePrior:
     """The prior of a name, or the one given.
 
