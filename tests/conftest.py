@@ -78,9 +78,11 @@ def small_grid(region) -> RayGrid:
 def small_model(mock_stars, small_grid, small_prior) -> Callable[..., gpdust.DustModel]:
     """2 × 2 × 6 cells, 30 stars, 12 inducing points."""
 
-    def make(stars=None, grid: RayGrid | None = None, inducing: int = 12, **options) -> gpdust.DustModel:
+    def make(
+        stars=None, grid: RayGrid | None = None, inducing: int = 12, treatment=None, **options
+    ) -> gpdust.DustModel:
         stars = mock_stars() if stars is None else stars
-        return gpdust.DustModel(stars, grid or small_grid, small_prior(inducing, **options))
+        return gpdust.DustModel(stars, grid or small_grid, small_prior(inducing, **options), treatment=treatment)
 
     return make
 

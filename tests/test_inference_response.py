@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 
 from gpdust.inference import star_metric
 from gpdust.inference.response import Response
-from gpdust.inference.star_metric import BlockMetric, StarMetric
+from gpdust.inference.star_metric import PlainMetric, StarMetric
 from gpdust.likelihood import Blocks
 from gpdust.los import integrate
 
@@ -124,9 +124,12 @@ def test_information_as_blocks_is_the_same_metric(model):
     unit = torch.eye(6, dtype=torch.float64)
     whole = model.likelihood.information(extinction).product(unit[:, None].expand(6, 4, 6)).movedim(1, 0)
     slope = response.density_slope(response.density(LOG_DENSITY)).square().mean(0).sqrt() * response.lengths
-    blocks = BlockMetric(slope[None], Blocks(whole))
+    blocks = PlainMetric(slope, Blocks(whole))
     scale = plain.blocks(slice(None))
     assert_allclose(scaled(blocks.blocks(slice(None)), scale), scaled(scale, scale), atol=1e-12)
+    assert_allclose(blocks.weigh(LOG_DENSITY), plain.weigh(LOG_DENSITY), rtol=1e-9, atol=1e-9 * float(scale.max()))
+    noise, expected = blocks.root(LOG_DENSITY), plain.root(LOG_DENSITY)
+    assert_allclose(noise, expected, rtol=1e-5, atol=1e-5 * float(expected.abs().max()))
     assert_allclose(Blocks(whole).product(unit[:, None].expand(6, 4, 6)).movedim(1, 0), whole, rtol=1e-12)
 
 

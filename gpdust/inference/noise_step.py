@@ -37,7 +37,8 @@ def best_noise(
     """
 
     def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope = likelihood.with_noise(free.at(x)).noise_slope(extinction)
+        stars = likelihood.with_noise(free.at(x))
+        value, slope = stars.log_likelihood(extinction), stars.noise_slope(extinction)
         return 0.5 * x @ x - float(value.mean()), x - free.slope(slope.mean(0).numpy())
 
     found = minimize(

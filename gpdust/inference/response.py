@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from gpdust.inference.star_metric import BlockMetric, PlainMetric, StarMetric
-from gpdust.likelihood import Tridiagonal
+from gpdust.inference.star_metric import AveragedMetric, PlainMetric, StarMetric
 from gpdust.los import adjoint, integrate
 from gpdust.model import LN10, DustModel
 
@@ -56,8 +55,5 @@ class Response:
         slopes = self.density_slope(density) * self.lengths
         information = self.likelihood.information(integrate(density.mean(0), self.lengths))
         if averaged:
-            return BlockMetric(slopes, information)
-        slope = slopes[0] if len(slopes) == 1 else slopes.square().mean(0).sqrt()
-        if isinstance(information, Tridiagonal):
-            return PlainMetric(slope, information)
-        return BlockMetric(slope[None], information)
+            return AveragedMetric(slopes, information)
+        return PlainMetric(slopes[0] if len(slopes) == 1 else slopes.square().mean(0).sqrt(), information)

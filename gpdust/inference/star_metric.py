@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from functools import cached_property
 
 import torch
 
-from gpdust.likelihood import RayInformation, Tridiagonal
+from gpdust.likelihood import Blocks, RayInformation, Tridiagonal
 from gpdust.likelihood.information import outward_sums
 
 BLOCK_BYTES = 4e6  # of temporary memory: a few of these stay in the caches
-FAINTEST = 1e-10  # of a cell's information: below it lies rounding
 
 
 class StarMetric(ABC):
@@ -42,54 +40,48 @@ class StarMetric(ABC):
 
 
 class PlainMetric(StarMetric):
-    """G at one density where F is tridiagonal, in memory and time as the cells.
-
-    With x = D φ and cells counted outwards (RᵀWR)_ij depends for i ≠ j on the farther of the two cells alone: two
-    running sums along a ray do for a product.
+    """G at one density.
 
     Parameters
     ----------
     slope : Tensor, shape (rays, cells of each)
         What the extinction behind a cell gains per dex of its density, mag: D times the length of the cell.
-    information : Tridiagonal
+    information : RayInformation
     """
 
-    def __init__(self, slope: torch.Tensor, information: Tridiagonal) -> None:
+    def __init__(self, slope: torch.Tensor, information: RayInformation) -> None:
         self.shape, self.slope, self.information = slope.shape, slope, information
-        self._tail, self._neighbour = information.tail_sums()
+        self._tail, self._neighbour = information.tail_sums() if isinstance(information, Tridiagonal) else (None, None)
 
     def weigh(self, field: torch.Tensor) -> torch.Tensor:
         """G φ: (batch, cells) to (batch, cells)."""
         fields = field.unflatten(-1, self.shape)
+        if self._tail is None:
+            edges = self.information.product((fields * self.slope).cumsum(-1))
+            return (outward_sums(edges) * self.slope).flatten(-2)
         weighed = torch.empty_like(fields)
         for rays in runs(self.shape[0], fields[..., 0, :].numel() * 8):
-            slope, tail = self.slope[rays], self._tail[rays]
-            seen = fields[..., rays, :] * slope
-            nearer, farther = seen.cumsum(-1), outward_sums(seen * tail)
-            total = nearer.mul_(tail).sub_(seen * self._neighbour[rays])
-            total[..., :-1] += farther[..., 1:]
-            torch.mul(total, slope, out=weighed[..., rays, :])
+            torch.mul(self._tridiagonal(fields[..., rays, :], rays), self.slope[rays], out=weighed[..., rays, :])
         return weighed.flatten(-2)
+
+    def _tridiagonal(self, fields: torch.Tensor, rays: slice) -> torch.Tensor:
+        """RᵀWRD φ on some rays, whose elements depend on the farther of two cells: two running sums do for it."""
+        tail = self._tail[rays]
+        seen = fields * self.slope[rays]
+        nearer, farther = seen.cumsum(-1), outward_sums(seen * tail)
+        total = nearer.mul_(tail).sub_(seen * self._neighbour[rays])
+        total[..., :-1] += farther[..., 1:]
+        return total
 
     def root(self, standard: torch.Tensor) -> torch.Tensor:
         """L y with G = L Lᵀ: (batch, cells) to (batch, cells)."""
-        diagonal, below = self._root
-        standard = standard.unflatten(-1, self.shape)
-        edges = diagonal * standard
-        edges[..., 1:] += below[:, 1:] * standard[..., :-1]
+        edges = self.information.root(standard.unflatten(-1, self.shape))
         return (outward_sums(edges) * self.slope).flatten(-2)
 
     def root_adjoint(self, field: torch.Tensor) -> torch.Tensor:
         """Lᵀ φ: (batch, cells) to (batch, cells)."""
-        diagonal, below = self._root
         extinction = (field.unflatten(-1, self.shape) * self.slope).cumsum(-1)
-        edges = diagonal * extinction
-        edges[..., :-1] += below[:, 1:] * extinction[..., 1:]
-        return edges.flatten(-2)
-
-    @cached_property
-    def _root(self) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.information.bidiagonal_root()
+        return self.information.root_adjoint(extinction).flatten(-2)
 
     def blocks(self, rays: slice) -> torch.Tensor:
         """G of some rays as matrices, shape (rays, cell, cell)."""
@@ -97,8 +89,8 @@ class PlainMetric(StarMetric):
         return slope[:, :, None] * slope[:, None, :] * self.information.on_cells(rays)
 
 
-class BlockMetric(StarMetric):
-    """G at one density or averaged over draws, as a matrix for each ray, whatever F.
+class AveragedMetric(StarMetric):
+    """E[G] over draws of the density, as matrices.
 
     Parameters
     ----------
@@ -110,46 +102,28 @@ class BlockMetric(StarMetric):
     def __init__(self, slopes: torch.Tensor, information: RayInformation) -> None:
         self.shape = slopes.shape[1:]
         n = self.shape[1]
-        self._blocks = slopes.new_empty(self.shape[0], n, n)
+        matrices = slopes.new_empty(self.shape[0], n, n)
         for rays in runs(self.shape[0], max(n, len(slopes)) * 8 * n):
             some = slopes[:, rays]
             products = some.permute(1, 2, 0) @ some.permute(1, 0, 2) / len(slopes)
-            self._blocks[rays] = products * information.on_cells(rays)
+            matrices[rays] = products * information.on_cells(rays)
+        self._blocks = Blocks(matrices)
 
     def weigh(self, field: torch.Tensor) -> torch.Tensor:
         """G φ: (batch, cells) to (batch, cells)."""
-        return self._multiply(self._blocks, field)
+        return self._blocks.product(field.unflatten(-1, self.shape)).flatten(-2)
 
     def root(self, standard: torch.Tensor) -> torch.Tensor:
         """L y with G = L Lᵀ: (batch, cells) to (batch, cells)."""
-        return self._multiply(self._root, standard)
+        return self._blocks.root(standard.unflatten(-1, self.shape)).flatten(-2)
 
     def root_adjoint(self, field: torch.Tensor) -> torch.Tensor:
         """Lᵀ φ: (batch, cells) to (batch, cells)."""
-        return self._multiply(self._root.mT, field)
-
-    def _multiply(self, matrices: torch.Tensor, field: torch.Tensor) -> torch.Tensor:
-        columns = field.unflatten(-1, self.shape).permute(1, 2, 0)
-        return torch.matmul(matrices, columns).permute(2, 0, 1).flatten(-2)
-
-    @cached_property
-    def _root(self) -> torch.Tensor:
-        root = torch.empty_like(self._blocks)
-        for rays in runs(self.shape[0], self.shape[1] ** 2 * 8):
-            block = self._blocks[rays]
-            scale = block.diagonal(dim1=-2, dim2=-1).clamp_min(0).sqrt()
-            unit = block / (scale[:, :, None] * scale[:, None, :]).clamp_min(1e-300)
-            unit.diagonal(dim1=-2, dim2=-1).fill_(1 + FAINTEST)
-            factor, failed = torch.linalg.cholesky_ex(unit)
-            if failed.any():
-                unit.diagonal(dim1=-2, dim2=-1).add_(1e4 * FAINTEST)
-                factor = torch.linalg.cholesky(unit)
-            root[rays] = scale[:, :, None] * factor
-        return root
+        return self._blocks.root_adjoint(field.unflatten(-1, self.shape)).flatten(-2)
 
     def blocks(self, rays: slice) -> torch.Tensor:
         """G of some rays as matrices, shape (rays, cell, cell)."""
-        return self._blocks[rays]
+        return self._blocks.matrices[rays]
 
 
 def runs(n_rays: int, ray_bytes: int) -> Iterator[slice]:
