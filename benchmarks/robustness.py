@@ -25,7 +25,7 @@ from gpdust.scores import posterior_scores
 from gpdust.simulate import GridTruth, MockSurvey, clump_density, mock_survey
 from gpdust.simulate.clumps import BACKGROUND, CLUMP_REGION
 
-TRUTH_SHAPE, SHAPE = (100, 100, 115), (20, 20, 35)
+TRUTH_SHAPE, SHAPE = (50, 50, 70), (20, 20, 35)
 BAD_SHARE, BAD_PULL = 0.05, 20.0
 UNDERSTATED = 1.5
 FOREGROUND = 0.5  # mag
@@ -118,7 +118,7 @@ def run(case: str, way: str, seed: int, count: int) -> dict:
 
 def near_bias(posterior: gpdust.Posterior, truth: GridTruth) -> float:
     """Relative bias of the mass in the first tenth of the region: of the median density, over all its cells."""
-    density = posterior.percentiles((50,), truth.grid, samples=100).density[0]
+    density = posterior.percentiles((50,), truth.grid, samples=50).density[0]
     near = truth.grid.n_cells // 10
     return float(density[:, :near].sum() / truth.density[:, :near].sum() - 1)
 

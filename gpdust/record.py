@@ -98,6 +98,8 @@ def posterior_record(posterior: Posterior) -> dict[str, object]:
         "elbo": {"value": _finite(report.elbo), "error": _finite(report.elbo_error), "unit": "nat"},
         "convergence": {"converged": report.converged, "reason": report.reason, "steps": report.steps},
         "hyperparameters": hyperparameter_record(posterior),
+        "treatment": posterior.treatment.description(),
+        "noise_learned": posterior.noise_table.splitlines(),
         "jitter": getattr(posterior.prior, "jitter", 0.0),  # a spectral prior has none to need
         "trace": {
             key: [_finite(value) for value in values] if key == "elbo" else values

@@ -97,39 +97,39 @@ def test_demo_with_inducing_points(tmp_path, monkeypatch):
 
 def test_demo_keeps_another_demo(demo):
     folder, _ = demo
-    before = (folder / "stars.fits").read_bytes()
+    before = (folder / "catalogue.fits").read_bytes()
     result = gpdust("demo", "--quick", "--seed", 4, "--out", folder)
     assert result.exit_code == 1
     assert "[fit] seed" in result.stderr
-    assert (folder / "stars.fits").read_bytes() == before
+    assert (folder / "catalogue.fits").read_bytes() == before
 
 
 def test_init_writes_what_fit_accepts(demo, tmp_path):
     folder, _ = demo
     out = tmp_path / "my.toml"
-    result = gpdust("init", folder / "stars.fits", "--out", out, "--l", 55, 85)
+    result = gpdust("init", folder / "catalogue.fits", "--out", out, "--l", 55, 85)
     assert result.exit_code == 0, result.output
     config = package.Config.read(out)
-    assert config.catalogue.path == folder / "stars.fits"
+    assert config.catalogue.path == folder / "catalogue.fits"
     assert config.region.l.value.tolist() == [55, 85]
     assert config.prior.kind == "spectral"
     for words in ("gpdust fit", 'engine = "mgvi" (proposed)', 'engine = "natural"', 'engine = "svi"'):
         assert words in result.stdout
-    again = gpdust("init", folder / "stars.fits", "--out", out)
+    again = gpdust("init", folder / "catalogue.fits", "--out", out)
     assert again.exit_code == 1
     assert "is there already" in again.stderr
-    assert gpdust("init", folder / "stars.fits", "--out", out, "--force").exit_code == 0
+    assert gpdust("init", folder / "catalogue.fits", "--out", out, "--force").exit_code == 0
     assert package.Config.read(out).region.l.value.tolist() == [50, 90]
 
 
 def test_init_errors(demo, tmp_path):
     folder, _ = demo
     assert "there is no file" in gpdust("init", tmp_path / "none.fits", "--out", tmp_path / "c.toml").stderr
-    wrong = gpdust("init", folder / "stars.fits", "--out", tmp_path / "c.toml", "--column", "extinction")
+    wrong = gpdust("init", folder / "catalogue.fits", "--out", tmp_path / "c.toml", "--column", "extinction")
     assert wrong.exit_code == 2
     assert "NAME=COLUMN" in wrong.stderr
     assert (
         "there is no preset 'hunt'"
-        in gpdust("init", folder / "stars.fits", "--preset", "hunt", "--out", tmp_path / "c.toml").stderr
+        in gpdust("init", folder / "catalogue.fits", "--preset", "hunt", "--out", tmp_path / "c.toml").stderr
     )
     assert not (tmp_path / "c.toml").exists()

@@ -69,7 +69,7 @@ def test_writes_everything_that_the_contract_names(finished):
     folder, result = finished
     assert result.exit_code == 0, result.output
     names = {path.name for path in (folder / "out").iterdir()}
-    assert names == {"maps.fits", "posterior", "fit.json", *(f"{name}.png" for name in FIGURES)}
+    assert names == {"maps.fits", "posterior", "stars.fits", "fit.json", *(f"{name}.png" for name in FIGURES)}
     with fits.open(folder / "out" / "maps.fits") as hdus:
         assert hdus["DENSITY_P50"].shape == hdus["EXTINCTION_P84"].shape == (8, 6, 5)
         np.testing.assert_allclose(np.diff(hdus["B_EDGES"].data["edge"]), 20 / 6)
@@ -129,7 +129,7 @@ def test_record_tells_all(finished):
     assert record["seed"] == 0
     assert record["engine"] == {"name": "svi", "why": "as asked for"}
     assert {"gpdust", "torch", "gpytorch", "pyro-ppl", "astropy", "numpy", "python"} <= record["versions"].keys()
-    assert record["seconds"].keys() == {"read", "model", "fit", "maps", "figures"}
+    assert record["seconds"].keys() == {"read", "model", "fit", "maps", "stars", "figures"}
     assert record["peak_memory_MiB"] > 50
     steps = record["convergence"]["steps"]
     assert len(record["trace"]["elbo"]) == len(record["trace"]["hyperparameters"]["amplitude"]) == steps

@@ -39,6 +39,11 @@ class FitFolder:
         return self.path / "maps.fits"
 
     @property
+    def stars(self) -> Path:
+        """What the map says of each star."""
+        return self.path / "stars.fits"
+
+    @property
     def record(self) -> Path:
         """Record of the run; it is there once the fit is."""
         return self.path / "fit.json"

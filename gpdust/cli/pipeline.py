@@ -13,7 +13,7 @@ from gpdust.cli.messages import Talk
 from gpdust.cli.residuals import Residuals
 from gpdust.config import Config, build
 from gpdust.errors import ConfigError
-from gpdust.files import write_json
+from gpdust.files import atomic_path, write_json
 from gpdust.fitting import FitInterrupted, choose_engine, fit
 from gpdust.inference.checkpoint import fingerprint
 from gpdust.model import DustModel
@@ -115,11 +115,13 @@ def _products(
     with watch.stage("maps"):
         maps = posterior.percentiles(section.percentiles, grid, section.samples, section.seed, not talk.quiet)
         maps.write(folder.maps)
+    with watch.stage("stars"), atomic_path(folder.stars) as temporary:
+        posterior.star_table(stars).write(temporary, format="fits", overwrite=True)
     with watch.stage("figures"):
         residuals = Residuals.of(posterior, stars)
         figures = draw_figures(Subject(posterior, maps, stars, residuals), folder.path, talk)
     record["residuals"] = residuals.as_dict()
-    record["products"] = [folder.maps.name, folder.posterior.name, *(path.name for path in figures)]
+    record["products"] = [folder.maps.name, folder.posterior.name, folder.stars.name, *(path.name for path in figures)]
     return maps
 
 

@@ -18,6 +18,7 @@ def end_report(run: Run) -> str:
             f"engine      {meta['engine']} ({meta['engine_why']})",
             f"fit         {run.posterior.report}",
             *(f"            {line}" for line in run.posterior.hyperparameter_table().splitlines()),
+            *(f"            {line}" for line in run.posterior.noise_table.splitlines()),
             f"stars       {run.model.stars_used}",
             f"residuals   predicted − observed: median {median:+.3g} mag, robust σ {spread:.3g} mag, "
             f"{residuals['robust_sigma_over_error']:.2f} times the stars' errors",

@@ -22,7 +22,7 @@ from gpdust.scores import DensityScores, density_scores
 from gpdust.simulate import GridTruth, clump_density, simulated_clumps
 from gpdust.units import DENSITY, as_array
 
-STARS, TRUTH, CONFIG = "stars.fits", "truth.fits", "demo.toml"
+STARS, TRUTH, CONFIG = "catalogue.fits", "truth.fits", "demo.toml"
 COLUMNS = 4
 RESIDUAL_RANGE = 0.5
 

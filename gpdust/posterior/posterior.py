@@ -12,6 +12,7 @@ import gpytorch
 import numpy as np
 import torch
 from astropy.coordinates import SkyCoord
+from astropy.table import QTable
 
 from gpdust.catalogue import StarCatalogue
 from gpdust.errors import PosteriorError
@@ -27,6 +28,7 @@ from gpdust.posterior.predict import predict, star_positions
 from gpdust.posterior.query import query
 from gpdust.posterior.residual import ray_chunks, residual_noise
 from gpdust.posterior.spread import FullSpread, Spread
+from gpdust.posterior.stars import star_table
 from gpdust.posterior.storage import read_posterior, write_posterior
 from gpdust.prior import InducingGP, SpectralGP
 from gpdust.prior.fields import Fields
@@ -175,6 +177,10 @@ class Posterior:
     def predict(self, stars: StarCatalogue, samples: int = 100, seed: int = 0) -> Estimate:
         """Extinction of stars at their distances; see `gpdust.posterior.predict`."""
         return predict(self, stars, samples, seed)
+
+    def star_table(self, stars: StarCatalogue, samples: int = 20, seed: int = 0) -> QTable:
+        """What the map says of each star: distance, extinction, residual; see `gpdust.posterior.stars`."""
+        return star_table(self, stars, samples, seed)
 
     def mass(self, grid: RayGrid | None = None, **options) -> Estimate:
         """Total mass of gas and dust; see `gpdust.posterior.mass`."""

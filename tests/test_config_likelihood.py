@@ -1,0 +1,65 @@
+"""[likelihood] and the foreground in a configuration."""
+
+from __future__ import annotations
+
+import tomllib
+
+import numpy as np
+import pytest
+
+import gpdust
+from gpdust import Config
+from gpdust.config import build
+from gpdust.errors import ConfigError
+
+LEAST = {"catalogue": {"path": "stars.fits"}, "region": {"l": [50, 90], "b": [-10, 10], "distance": [180, 500]}}
+
+
+def with_likelihood(text: str) -> Config:
+    return Config.from_dict({**LEAST, "likelihood": tomllib.loads(text)})
+
+
+@pytest.mark.parametrize(
+    ("text", "noise", "learn"),
+    [
+        ("", gpdust.GaussianNoise(), ()),
+        ("extra_scatter = 0.2", gpdust.GaussianNoise(extra=0.2), ()),
+        ('extra_scatter = "learn"', gpdust.GaussianNoise(extra=0.01), ("extra",)),
+        ('noise = "student-t"', gpdust.StudentNoise(degrees_of_freedom=4.0), ("degrees_of_freedom",)),
+        ('noise = "student-t"\ndegrees_of_freedom = 3', gpdust.StudentNoise(degrees_of_freedom=3.0), ()),
+        (
+            'noise = "mixture"\nbad_share = 0.1\nbad_width = 2',
+            gpdust.MixtureNoise(bad_share=0.1, bad_width=2.0),
+            (),
+        ),
+    ],
+)
+def test_the_likelihood_becomes_a_treatment(catalogue, text, noise, learn):
+    stars = catalogue([60.0, 61], [0.0, 1], [200.0, 250], [0.1, 0.2], [0.03, 0.03])
+    treatment = build.treatment(with_likelihood(text), stars)
+    assert treatment.noise == noise and treatment.learn == learn
+    assert treatment.distance == "marginal" and treatment.nodes.prior == "uniform-density"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('distance = "guess"', "marginal"),
+        ('extra_scatter = "much"', 'or "learn"'),
+        ("bad_share = 0.1", 'bad_share belongs to noise = "mixture"'),
+        ('noise = "mixture"\nbad_share = 1.5', "bad_share must be below 1"),
+        ('distance_prior = "bulge"', "exponential-disc"),
+    ],
+)
+def test_a_likelihood_that_makes_no_sense_is_refused(text, message):
+    with pytest.raises(ConfigError, match=message):
+        with_likelihood(text)
+
+
+def test_foreground_cells_are_those_of_the_fit_on_the_maps_too():
+    config = Config.from_dict({**LEAST, "region": {**LEAST["region"], "foreground_cells": "auto"}})
+    fit, maps = build.fit_grid(config), build.map_grid(config)
+    first = fit.interior_cells.start
+    assert first == 4  # 180 pc in cells of five times 9.1 pc
+    assert maps.interior_cells.start == first
+    np.testing.assert_allclose(fit.edges[: first + 1], maps.edges[: first + 1])
