@@ -101,12 +101,13 @@ class Groups:
         return [self.measure(which, _range(values[which])) for which in self.bins(values)]
 
     def runs(self, values: np.ndarray, unit: str) -> Iterator[tuple[str, Group]]:
-        """All runs of neighbouring bins, the whole included, with words for where they lie.
+        """All runs of neighbouring bins with words for where they lie: the whole, then those that reach an end.
 
         `unit` is a number's format with its unit, as "{:.0f} pc".
         """
         bins = self.bins(values)
-        for first, last in combinations_with_replacement(range(len(bins)), 2):
+        runs = combinations_with_replacement(range(len(bins)), 2)
+        for first, last in sorted(runs, key=lambda run: (run[0] > 0) + (run[1] < len(bins) - 1)):
             which = np.concatenate(bins[first : last + 1])
             group = self.measure(which, _range(values[which]))
             low, high = (unit.format(end) for end in group.where.values())

@@ -44,7 +44,7 @@ def gaussian_tail(z: float) -> float:
 
 @njit(cache=True, error_model="numpy")
 def student_tail(table: np.ndarray, z: float) -> float:
-    """The same for a Student-t, from the table of `log_tails`: right to 1e-5 of itself."""
+    """The same for a Student-t, from the table of `log_tails`: right to 1e-5 of itself, far off for large ν to 1e-3."""
     place = STEPS_PER_UNIT * math.asinh(z)
     before = int(min(place, len(table) - 2.0))
     return math.exp(table[before] + (place - before) * (table[before + 1] - table[before]))

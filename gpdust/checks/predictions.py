@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import ndtri
@@ -82,12 +82,13 @@ def predict_stars(posterior: Posterior, stars: StarCatalogue, samples: int, seed
     """
     if samples < 2:
         raise PosteriorError(f"a check needs at least two draws of the map, not {samples}")
-    chosen = _on_the_sky(posterior, stars, seed)
+    chosen, outside = _on_the_sky(posterior, stars, seed)
     likelihood = posterior.treatment.star_by_star(stars[chosen], posterior.grid)
+    report = replace(likelihood.report, outside=outside)
     if likelihood.n_stars < FEWEST_STARS:
         raise PosteriorError(
             f"a check needs at least {FEWEST_STARS} stars on the grid of the fit ({posterior.grid!r}), but of the "
-            f"{len(stars)} given there are {likelihood.report}"
+            f"{len(stars)} given there are {report}"
         )
     noise = posterior.treatment.noise
     numbers, table = noise.numbers(), log_tails(noise)
@@ -115,7 +116,7 @@ def predict_stars(posterior: Posterior, stars: StarCatalogue, samples: int, seed
         residual=residual,
         map_share=shifts.var(0, ddof=1),
         shifts=shifts,
-        report=likelihood.report,
+        report=report,
     )
 
 
@@ -135,10 +136,11 @@ def _pit_and_residual(rows: np.ndarray, samples: int) -> tuple[np.ndarray, np.nd
     return np.where(below < above, below, 1 - above), np.clip(residual, -CLIP, CLIP)
 
 
-def _on_the_sky(posterior: Posterior, stars: StarCatalogue, seed: int) -> np.ndarray:
-    """Which stars to look at: those in columns of the grid, or MAX_STARS of them."""
+def _on_the_sky(posterior: Posterior, stars: StarCatalogue, seed: int) -> tuple[np.ndarray, int]:
+    """Which stars to look at: those in columns of the grid, or MAX_STARS of them; and how many are in no column."""
     l, b = as_array(stars.l, DEGREE, "l"), as_array(stars.b, DEGREE, "b")
     found = np.flatnonzero(posterior.grid.locate_rays(l, b) >= 0)
+    outside = len(stars) - len(found)
     if len(found) > MAX_STARS:
         found = np.sort(np.random.default_rng(seed).choice(found, MAX_STARS, replace=False))
-    return found
+    return found, outside

@@ -55,6 +55,10 @@ def compare_with_reference(stars: StarPredictions, held_out: bool, seed: int) ->
     neighbours share count once, not once a star. For stars that were fitted, residuals have the variance 1 − 2v (of a
     linear model with Gaussian noise s²: s² − m², against a predictive variance of s² + m²) and are drawn by themselves,
     which overrates the scatter of their means.
+
+    Of 20 truths drawn from the prior of a fit (6 × 6 × 10 cells, 2500 stars, 30 % of the sky held out), the verdict
+    spoke against none, neither by the fitted stars nor by the others; robust sigmas were 1.02 ± 0.02 times (scatter)
+    what is expected of fitted stars, and 1.385 ± 0.03 times with errors understated by 1.4.
     """
     rng = np.random.default_rng([seed, 2])
     own = own_variance(stars, held_out)

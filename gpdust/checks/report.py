@@ -81,8 +81,8 @@ def _wrapped(name: str, text: str) -> list[str]:
 
 def _which(check: PredictiveCheck) -> str:
     report = check.predictions.report
-    looked_at = report.used + report.outside + report.too_near + report.too_far
-    some = f" (of {MAX_STARS} taken at random)" if looked_at == MAX_STARS < check.given else ""
+    looked_at = report.used + report.too_near + report.too_far
+    some = f" (of {MAX_STARS} taken at random)" if looked_at + report.outside < check.given else ""
     return f"{report.used} of {check.given} on the grid{some}"
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import norm, poisson
 
 from gpdust.checks.groups import Group, Groups
-from gpdust.checks.predictions import CLIP, StarPredictions
+from gpdust.checks.predictions import StarPredictions
 from gpdust.checks.reference import FAR, INTERVALS, Statistic
 
 SIGMAS = 4.0  # how significant a sentence is, with all places counted that were looked at
@@ -17,7 +17,7 @@ PROBABILITY = 2 * norm.sf(SIGMAS)
 LEAST_FACTOR = 0.05  # by which errors are wrong
 LEAST_COVERAGE = 0.02  # by which an interval holds too much or too little
 LEAST_OFFSET = 0.1  # of the predictive error, by which a group of stars is off
-LEAST_OUTLIERS = 1e-3  # of the stars
+LEAST_OUTLIERS = 1e-3  # of the stars, and as many again as expected
 Place = TypeVar("Place")
 NOTHING = "nothing speaks against map and errors"
 
@@ -53,11 +53,15 @@ def _offset(group: Group) -> str:
 
 
 def striking(groups: Iterable[tuple[Place, Group]]) -> tuple[Place, Group] | None:
-    """The most significant offset among groups, if it is above the thresholds for as many as there are."""
+    """The most significant offset among groups, if it is above the thresholds for as many as there are.
+
+    Groups come simplest first, and the first within one sigma of the most significant is as good as that.
+    """
     groups = list(groups)
     threshold = threshold_among(len(groups))
     off = [each for each in groups if _is_off(each[1], threshold)]
-    return max(off, key=lambda each: abs(each[1].significance), default=None)
+    most = max((abs(group.significance) for _, group in off), default=0.0)
+    return next((each for each in off if abs(each[1].significance) > most - 1), None)
 
 
 def threshold_among(number: int) -> float:
@@ -80,12 +84,15 @@ def about_errors(found: dict[str, Statistic]) -> Iterator[str]:
             f"residuals {sigma.value:.2f}, expected {sigma.expected:.2f})"
         )
         return
+    cause = "the noise has another shape than it is taken to have"
+    if abs(factor - 1) > 2 * error:
+        cause = f"errors look too {'small' if factor > 1 else 'large'}"
     for level in INTERVALS:
         share = found[f"within_{level}"]
         if abs(share.value - share.expected) > max(LEAST_COVERAGE, SIGMAS * share.error):
             yield (
                 f"intervals of {level} % hold {share.value:.1%} of the stars, expected {share.expected:.1%} "
-                f"({abs(share.significance):.0f} sigma): the noise has another shape than it is taken to have"
+                f"({abs(share.significance):.0f} sigma): {cause}"
             )
             return
 
@@ -94,13 +101,12 @@ def about_outliers(stars: StarPredictions, factor: float, gaussian: bool) -> Ite
     """Whether more stars lie far off than errors that are too small by a factor would put there."""
     cure = 'noise = "student-t" or "mixture"' if gaussian else "noise with more bad stars or fewer degrees of freedom"
     size, n, factor = np.abs(stars.residual), len(stars), max(factor, 1.0)
-    for far in FAR[::-1]:
-        limit = min(far * factor, 0.99 * CLIP)
-        beyond, expected = int(np.sum(size > limit)), 2 * n * norm.sf(limit / factor)
+    for far in sorted(FAR, reverse=True):
+        beyond, expected = int(np.sum(size > far)), 2 * n * norm.sf(far / factor)
         unlikely = poisson.sf(beyond - 1, expected) < PROBABILITY
-        if unlikely and (beyond - expected) / n > LEAST_OUTLIERS:
+        if unlikely and beyond > max(2 * expected, expected + LEAST_OUTLIERS * n):
             yield (
-                f"{beyond / n:.1%} of the stars lie beyond {limit:.2g} sigma "
+                f"{beyond / n:.1%} of the stars lie beyond {far} sigma "
                 f"({beyond}, expected {expected:.2g}): treat them as outliers ({cure})"
             )
             return

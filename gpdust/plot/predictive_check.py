@@ -23,6 +23,7 @@ SIZE = (10.0, 7.6)
 BINS = 20
 REACH = 4.0  # σ, of the residuals that are drawn
 MOST_POINTS = 5000
+LEAST_SCALE = 0.5  # σ, at the ends of the colours: less is no matter for a deep red
 BAND = 0.95
 
 
@@ -84,14 +85,16 @@ def _residuals(axes: Axes, x: np.ndarray, residual: np.ndarray, groups: list[Gro
     axes.set(ylim=(-REACH, REACH), ylabel="standardised residual\n(measured − predicted)")
     beyond = int(np.sum(np.abs(residual) > REACH))
     title = f"{beyond} stars beyond the axis" if beyond else None
-    axes.legend(loc="upper right", ncols=2, fontsize="small", title=title, title_fontsize="small")
+    axes.legend(loc="upper right", ncols=2, reverse=True, fontsize="small", title=title, title_fontsize="small")
 
 
 def _sky(axes: Axes, by_sky: dict[int, list[Group]]) -> None:
     nside, groups = max(by_sky.items())
     mesh = SkyMesh(HealpixGrid(nside, [0, 1] * u.pc, np.array([group.where["pixel"] for group in groups])))
     median = np.array([group.median for group in groups])
-    reach = max(np.abs(median).max(), 0.1)
+    reach = max(np.abs(median).max(), LEAST_SCALE)
     drawn = mesh.draw(axes, median, Normalize(-reach, reach), "RdBu_r")
     axes.set(xlabel=SKY_LABELS[0], ylabel=SKY_LABELS[1])
-    colour_bar(drawn, [axes], "median standardised residual", location="bottom", aspect=30)
+    colour_bar(
+        drawn, [axes], f"median standardised residual in pixels of {58.6 / nside:.2g}°", location="bottom", aspect=30
+    )
