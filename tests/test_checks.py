@@ -5,11 +5,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import astropy.units as u
+import healpy
+import matplotlib
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import kstest, norm
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
 
 import gpdust
 from gpdust.checks.verdict import NOTHING
@@ -61,6 +66,12 @@ class World:
             strict=True,
             **columns,
         )
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
 
 
 @pytest.fixture(scope="module")
@@ -250,6 +261,13 @@ def test_fitted_stars(world):
     assert "an honest test" in str(fresh)
 
 
+def test_stars_thinly_spread_over_the_sky(world, monkeypatch):
+    monkeypatch.setattr("gpdust.checks.groups.FEWEST", 40)
+    check = gpdust.predictive_check(world.treated(), world.stars(30), held_out=True)
+    assert [sum(group.stars for group in parts) for parts in check.by_sky.values()] == [30]
+    assert len(check.plot()) == 4
+
+
 def test_report_and_record(world):
     check = gpdust.predictive_check(world.treated(), world.stars(500), held_out=True)
     text, record = str(check), json.loads(json.dumps(check.as_dict(), allow_nan=False))
@@ -284,8 +302,6 @@ def test_bad_input(world):
 
 
 def test_sightlines_are_held_out_whole(world):
-    import healpy
-
     stars = world.stars(3000)
     fit, held_out = gpdust.hold_out_sightlines(stars, 0.2, nside=16, seed=0)
     pixels = [set(healpy.ang2pix(16, part.l.value, part.b.value, lonlat=True)) for part in (fit, held_out)]

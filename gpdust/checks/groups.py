@@ -128,16 +128,13 @@ class Groups:
         return found
 
     def sky(self, nside: int) -> list[Group]:
-        """Groups by HEALPix pixel (ring order), those with at least 20 stars."""
+        """Groups by HEALPix pixel (ring order), those with at least 20 stars; all of them where none has so many."""
         pixels = self._pixels(nside)
         order = np.argsort(pixels, kind="stable")
         found, starts = np.unique(pixels[order], return_index=True)
-        members = np.split(order, starts[1:])
-        return [
-            self.measure(which, {"pixel": int(pixel)} | self._middle(which))
-            for pixel, which in zip(found, members, strict=True)
-            if len(which) >= min(FEWEST, len(pixels))
-        ]
+        members = list(zip(found, np.split(order, starts[1:]), strict=True))
+        enough = [(pixel, which) for pixel, which in members if len(which) >= FEWEST]
+        return [self.measure(which, {"pixel": int(pixel)} | self._middle(which)) for pixel, which in enough or members]
 
     def _pixels(self, nside: int) -> np.ndarray:
         return healpy.ang2pix(nside, self.predictions.l, self.predictions.b, lonlat=True)
