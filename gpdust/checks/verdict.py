@@ -34,7 +34,8 @@ def about_offsets(groups: Groups, by_sky: dict[int, list[Group]]) -> Iterator[st
         if place not in said:  # on the whole is on the whole
             yield f"{place} {_offset(group)})"
         said.add(place)
-    found = striking((nside, group) for nside, parts in by_sky.items() for group in parts)
+    parts_of_all = ((nside, group) for nside, parts in by_sky.items() for group in parts)
+    found = striking((nside, group) for nside, group in parts_of_all if group.stars <= len(stars) / 2)
     if found:
         nside, group = found
         parts = by_sky[nside]
@@ -66,7 +67,7 @@ def striking(groups: Iterable[tuple[Place, Group]]) -> tuple[Place, Group] | Non
 
 def threshold_among(number: int) -> float:
     """How many sigma one of so many groups must be off, lest the verdict err oftener than at SIGMAS."""
-    return float(norm.isf(PROBABILITY / 2 / number))
+    return float(norm.isf(PROBABILITY / 2 / max(number, 1)))
 
 
 def _is_off(group: Group, threshold: float) -> bool:
