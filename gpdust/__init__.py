@@ -11,7 +11,8 @@ from gpdust._version import __version__
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
-    from gpdust.catalogue import StarCatalogue
+    from gpdust.catalogue import StarCatalogue, hold_out_sightlines
+    from gpdust.checks import PredictiveCheck, predictive_check
     from gpdust.comparison import compare
     from gpdust.config import Config
     from gpdust.errors import GpdustError
@@ -33,6 +34,7 @@ __all__ = [
     "MixtureNoise",
     "PercentileMaps",
     "Posterior",
+    "PredictiveCheck",
     "RayGrid",
     "Region",
     "SpectralGP",
@@ -43,6 +45,8 @@ __all__ = [
     "__version__",
     "compare",
     "fit",
+    "hold_out_sightlines",
+    "predictive_check",
 ]
 
 # torch, pyro and gpytorch take seconds to import, so that each name is loaded when it is first used (PEP 562).
@@ -57,6 +61,7 @@ _HOME = {
     "MixtureNoise": "likelihood",
     "PercentileMaps": "posterior",
     "Posterior": "posterior",
+    "PredictiveCheck": "checks",
     "RayGrid": "grid",
     "Region": "grid",
     "SpectralGP": "prior",
@@ -66,8 +71,22 @@ _HOME = {
     "StudentNoise": "likelihood",
     "compare": "comparison",
     "fit": "fitting",
+    "hold_out_sightlines": "catalogue",
+    "predictive_check": "checks",
 }
-_MODULES = ("catalogue", "config", "export", "grid", "plot", "posterior", "prior", "scores", "simulate", "units")
+_MODULES = (
+    "catalogue",
+    "checks",
+    "config",
+    "export",
+    "grid",
+    "plot",
+    "posterior",
+    "prior",
+    "scores",
+    "simulate",
+    "units",
+)
 
 
 def __getattr__(name: str) -> object:

@@ -198,7 +198,7 @@ def test_the_information_is_that_of_simulated_extinctions(noise, distance_error)
 
     # A ray for each simulation, so that the pass gives the scores one by one; the scatter stays that of the star.
     fixed = noise.__class__(**{k: v for k, v in vars(noise).items() if k not in ("extra", "proportional")})
-    arrays = blank._arrays._replace(
+    arrays = blank.arrays._replace(
         star_start=np.arange(count + 1),
         measured=simulated,
         low=np.full(count, added),

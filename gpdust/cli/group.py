@@ -7,6 +7,7 @@ from __future__ import annotations
 import click
 
 from gpdust._version import __version__
+from gpdust.cli.check import check
 from gpdust.cli.demo import demo
 from gpdust.cli.fit import fit
 from gpdust.cli.init import init
@@ -42,7 +43,9 @@ def _message(error: Exception) -> str:
     return str(error)
 
 
-@click.group(cls=Commands, commands=[demo, fit, query, init], context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands, commands=[demo, fit, query, check, init], context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__, "-V", "--version", message="gpdust %(version)s")
 def main() -> None:
     """Map interstellar dust in 3D, with error bars, from a catalogue of stars.
@@ -54,6 +57,7 @@ def main() -> None:
         gpdust init stars.fits --out orion.toml     # proposes a configuration
         gpdust fit orion.toml --out orion           # maps, figures, record
         gpdust query orion --l 209 --b -19.4 --d 400
+        gpdust check orion                          # do map and errors fit the stars?
 
     Exit codes: 0 done, 1 an error in the data or the configuration, 2 wrong
     usage, 130 interrupted.

@@ -176,7 +176,8 @@ class MarginalLikelihood(StarLikelihood):
         return torch.from_numpy(sums.astype(float).reshape(self.shape))
 
     @cached_property
-    def _arrays(self) -> StarArrays:
+    def arrays(self) -> StarArrays:
+        """The stars and their nodes for compiled passes."""
         nodes, stars = self.nodes, self.stars
         return StarArrays(
             np.searchsorted(self.ray, np.arange(self.n_rays + 1)),
@@ -213,12 +214,12 @@ class MarginalLikelihood(StarLikelihood):
         """
         if torch.is_grad_enabled() and extinction.requires_grad:
             return LogLikelihood.apply(extinction, self.log_likelihood_and_slope)
-        value, _ = log_likelihood_pass(self._arrays, self.noise.numbers(), self._draws(extinction), False)
+        value, _ = log_likelihood_pass(self.arrays, self.noise.numbers(), self._draws(extinction), False)
         return torch.from_numpy(value.sum(-1)).to(extinction).reshape(extinction.shape[:-2])
 
     def log_likelihood_and_slope(self, extinction: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-likelihood, shape (...,), and ∂log L / ∂A, mag⁻¹, shape (..., rays, cells)."""
-        value, slope = log_likelihood_pass(self._arrays, self.noise.numbers(), self._draws(extinction), True)
+        value, slope = log_likelihood_pass(self.arrays, self.noise.numbers(), self._draws(extinction), True)
         value = torch.from_numpy(value.sum(-1)).to(extinction).reshape(extinction.shape[:-2])
         return value, torch.from_numpy(slope).to(extinction).reshape(extinction.shape)
 
@@ -228,7 +229,7 @@ class MarginalLikelihood(StarLikelihood):
 
     def noise_slope(self, extinction: torch.Tensor) -> torch.Tensor:
         """Derivative of log L by `noise.parameters()`, shape (..., parameters)."""
-        found = noise_pass(self._arrays, self.noise.numbers(), self._draws(extinction)).sum(1)
+        found = noise_pass(self.arrays, self.noise.numbers(), self._draws(extinction)).sum(1)
         return torch.from_numpy(self.noise.slope(*found.T)).to(extinction).reshape(*extinction.shape[:-2], -1)
 
     def information(self, extinction: torch.Tensor, quantiles: int = 1) -> Blocks:
@@ -246,7 +247,7 @@ class MarginalLikelihood(StarLikelihood):
             Nothing from one ray to another.
         """
         (draw,) = self._draws(extinction)
-        found = information_pass(self._arrays, self.noise.numbers(), draw, quantiles)
+        found = information_pass(self.arrays, self.noise.numbers(), draw, quantiles)
         return Blocks(torch.from_numpy(found).to(extinction))
 
     def misfit(self, extinction: torch.Tensor) -> float:
@@ -276,4 +277,4 @@ class MarginalLikelihood(StarLikelihood):
     def star_results(self, extinction: torch.Tensor) -> StarResults:
         """What draws of extinction, shape (draws, rays, cells), say of each star."""
         draws = self._draws(extinction)
-        return star_results(self._arrays, self.noise.numbers(), draws, self.distance_edges, self.options.parts)
+        return star_results(self.arrays, self.noise.numbers(), draws, self.distance_edges, self.options.parts)

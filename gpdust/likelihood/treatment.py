@@ -99,20 +99,19 @@ class StarTreatment:
         if self._is_compressible(stars):
             distance = as_array(stars.distance, PARSEC, "distance")
             extinction = as_array(stars.extinction, MAGNITUDE, "extinction")
-            lower, _ = self._extinction_errors(stars, extinction, distance)
+            error, _ = self._extinction_errors(stars, extinction, distance)
             noise = self.noise.extra**2 + (self.noise.proportional * extinction) ** 2
-            return _compressed(stars, grid, distance, extinction, np.sqrt(lower**2 + noise))
-        likelihood = self.star_likelihood(stars, grid, first)
+            return _compressed(stars, grid, distance, extinction, np.sqrt(error**2 + noise))
+        likelihood = self.star_by_star(stars, grid, first)
         return likelihood, likelihood.report
 
-    def star_likelihood(self, stars: StarCatalogue, grid: RayGrid, first: int = 0) -> MarginalLikelihood:
-        """The likelihood that knows each star by itself, even where the stars could be compressed."""
+    def star_by_star(self, stars: StarCatalogue, grid: RayGrid, first: int = 0) -> MarginalLikelihood:
+        """The likelihood that keeps every star, even where their distances are exact; see `likelihood`."""
         distance = as_array(stars.distance, PARSEC, "distance")
         extinction = as_array(stars.extinction, MAGNITUDE, "extinction")
         lower, upper = self._extinction_errors(stars, extinction, distance)
         l, b = as_array(stars.l, DEGREE, "l"), as_array(stars.b, DEGREE, "b")
-        distances = self._distances(stars, distance)
-        measured = MeasuredStars.make(l, b, distances, extinction, lower, upper, first)
+        measured = MeasuredStars.make(l, b, self._distances(stars, distance), extinction, lower, upper, first)
         return MarginalLikelihood.from_stars(grid, measured, self.noise, self.nodes)
 
     def notes(self, stars: StarCatalogue) -> list[str]:

@@ -43,7 +43,7 @@ def star_table(posterior: Posterior, stars: StarCatalogue, samples: int = 20, se
     PosteriorError
         If no star lies on the grid of the fit.
     """
-    likelihood = posterior.treatment.star_likelihood(stars, posterior.grid)
+    likelihood = posterior.treatment.star_by_star(stars, posterior.grid)
     if not likelihood.n_stars:
         raise PosteriorError(f"none of the {len(stars)} stars lies on the grid of this fit ({posterior.grid!r})")
     parts = []
