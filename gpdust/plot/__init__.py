@@ -1,6 +1,7 @@
 """Figures: functions that take and return matplotlib Axes, and never show or save anything by themselves."""
 
 from gpdust.plot.extinction import plot_extinction
+from gpdust.plot.ranks import plot_ranks
 from gpdust.plot.residuals import plot_residuals, plot_standardised_residuals
 from gpdust.plot.save import save_figure
 from gpdust.plot.sightline import plot_sightline
@@ -10,6 +11,7 @@ from gpdust.plot.trace import plot_trace
 
 __all__ = [
     "plot_extinction",
+    "plot_ranks",
     "plot_residuals",
     "plot_sightline",
     "plot_slices",
