@@ -85,8 +85,10 @@ def draw_figure(rows: list[dict], path: Path) -> Path:
     """Draw the ranks of all quantities, a panel for each case."""
     columns = len({row["engine"] for row in rows})
     lines = -(-len(rows) // columns)
-    size = (4.2 * columns + 2, 2.4 * lines + 0.4)
-    figure, panels = plt.subplots(lines, columns, figsize=size, sharex=True, squeeze=False, layout="constrained")
+    size = (3.4 * columns + 1.8, 2.0 * lines + 0.4)
+    figure, panels = plt.subplots(
+        lines, columns, figsize=size, sharex=True, sharey="row", squeeze=False, layout="constrained"
+    )
     for row, axes in zip(rows, panels.flat, strict=True):
         ranks = {name: np.array(values) for name, values in row["ranks"].items()}
         plot_ranks(ranks, row["draws"], axes=axes)

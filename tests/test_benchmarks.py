@@ -26,7 +26,7 @@ POINTS = ["--engine", "svi", "--prior", "inducing", "--inducing", "30"]
         ("suite.py", [*POINTS, "--quick", "--seeds", "3", "--cases", "matern-given", "dense"], "dense stars, clumps |"),
         (
             "calibration.py",
-            ["--quick", "--runs", "3", "--cases", "linear", "--distances", "exact"],
+            ["--quick", "--cases", "linear", "--distances", "exact"],
             "| linear | exact | mgvi |",
         ),
         ("preconditioner.py", ["--quick", "--cases", "matern-given"], "matern-given"),
