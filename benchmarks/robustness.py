@@ -51,17 +51,17 @@ def with_extinction(stars: gpdust.StarCatalogue, extinction: np.ndarray, error: 
     )
 
 
-def the_prior() -> gpdust.SpectralGP:
-    """The same for truths and fits, on one box."""
+def the_prior(placed: bool) -> gpdust.SpectralGP:
+    """That of all fits; on one box where truths are drawn from it."""
     prior = gpdust.SpectralGP("matern32", 60 * u.pc, 0.3, BACKGROUND * u.mag / u.pc, learn=False)
     grid = CLUMP_REGION.grid(SHAPE)
-    return prior.placed(SampledVolume(grid, np.zeros(grid.shape, dtype=np.int64)), 0)
+    return prior if not placed else prior.placed(SampledVolume(grid, np.zeros(grid.shape, dtype=np.int64)), 0)
 
 
 def problem(case: str, seed: int, count: int) -> Problem:
     """The clumps' stars with the fault of a case."""
     if case == "scatter":
-        truth = prior_truth(the_prior(), CLUMP_REGION.grid(SHAPE), seed)
+        truth = prior_truth(the_prior(placed=True), CLUMP_REGION.grid(SHAPE), seed)
     else:
         truth = GridTruth.sample(clump_density(seed), CLUMP_REGION.grid(TRUTH_SHAPE, b_spacing="uniform"))
     errors = gpdust.simulate.ErrorModel(fraction=0.1, floor=0.02 * u.mag)
@@ -105,11 +105,7 @@ def run(case: str, way: str, seed: int, count: int) -> dict:
     region = gpdust.Region(
         CLUMP_REGION.l, CLUMP_REGION.b, CLUMP_REGION.distance, foreground_cells=4 if way == "with cells" else 0
     )
-    prior = (
-        the_prior()
-        if case == "scatter"
-        else gpdust.SpectralGP("matern32", 60 * u.pc, 0.3, BACKGROUND * u.mag / u.pc, learn=False)
-    )
+    prior = the_prior(placed=case == "scatter")
     started = time.perf_counter()
     model = gpdust.DustModel(stars, region.grid(SHAPE), prior, treatment=ways(case)[way])
     with warnings.catch_warnings():

@@ -24,6 +24,11 @@ POINTS = ["--engine", "svi", "--prior", "inducing", "--inducing", "30"]
         ),
         ("cells_scaling.py", [*POINTS, "--cells", "100", "300", "--stars", "2000"], "time of a fit"),
         ("suite.py", [*POINTS, "--quick", "--seeds", "3", "--cases", "matern-given", "dense"], "dense stars, clumps |"),
+        (
+            "calibration.py",
+            ["--quick", "--cases", "linear", "--distances", "exact"],
+            "| linear | exact | mgvi |",
+        ),
         ("preconditioner.py", ["--quick", "--cases", "matern-given"], "matern-given"),
         (
             "whitening.py",

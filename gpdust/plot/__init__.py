@@ -2,6 +2,7 @@
 
 from gpdust.plot.extinction import plot_extinction
 from gpdust.plot.predictive_check import plot_predictive_check
+from gpdust.plot.ranks import plot_ranks
 from gpdust.plot.residuals import plot_residuals, plot_standardised_residuals
 from gpdust.plot.save import save_figure
 from gpdust.plot.sightline import plot_sightline
@@ -12,6 +13,7 @@ from gpdust.plot.trace import plot_trace
 __all__ = [
     "plot_extinction",
     "plot_predictive_check",
+    "plot_ranks",
     "plot_residuals",
     "plot_sightline",
     "plot_slices",
