@@ -80,7 +80,7 @@ class MarginalLikelihood(StarLikelihood):
     def _on_rays(
         cls, grid: RayGrid, stars: MeasuredStars, ray: np.ndarray, noise: Noise | None, options: NodeOptions | None
     ) -> MarginalLikelihood:
-        options = options or NodeOptions()
+        options = (options or NodeOptions()).chosen(grid, stars.distances.best, stars.extinction, stars.lower_error)
         sorted_ray = np.argsort(ray, kind="stable")
         chosen = sorted_ray[np.sum(ray < 0) :]
         nodes = Nodes.from_distances(grid, stars.distances[chosen], stars.l[chosen], stars.b[chosen], options)

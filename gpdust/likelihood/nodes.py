@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from gpdust.likelihood.distances import DistanceMeasurements
 from gpdust.likelihood.quadrature import CellMoments, cell_moments
 
 DROPPED = 1e-6  # of a star's probability on the grid, at most, in cells that are left out
+PART, MOST_PARTS = 0.5, 4  # standard errors of extinction in a part of a cell; parts of a cell, at most
 BEYOND_PARTS = 16  # nodes of the part of a star beyond the grid
 
 
@@ -24,11 +25,12 @@ class NodeOptions:
     ----------
     prior : str or function
         Of the distance: "uniform-density", "flat", "exponential-disc" or (l, b, d) in deg and pc to a density.
-    parts : int
+    parts : int, optional
         Equal parts that each cell is cut into. Within a part, extinction scatters as a Gaussian of the right variance.
         Against brute force, with D the extinction of a cell and distance errors of 10 %, the median error of one
         star's log L is 4e-4 with one part, 3e-5 with two and 2e-6 with four for D ≈ σ; 2e-2, 1e-3 and 5e-5 for D ≈ 3σ;
-        and twenty times that for the worst of 40 stars. Two cost twice the time of one.
+        and twenty times that for the worst of 40 stars. Two cost twice the time of one. By default as many, four at
+        most, as make a part of typical density hold half a standard error.
     least_share : float
         Stars with a smaller share of their probability on the grid are not used. Less than half says more of the prior
         and of the grid's end than of the dust in it.
@@ -38,18 +40,26 @@ class NodeOptions:
     """
 
     prior: str | DistancePrior = "uniform-density"
-    parts: int = 1
+    parts: int | None = None
     least_share: float = 0.5
     beyond: float | None = None
 
     def __post_init__(self) -> None:
         distance_prior(self.prior)
-        if self.parts < 1:
+        if self.parts is not None and self.parts < 1:
             raise ConfigError(f"cells are cut into at least one part, not {self.parts}")
         if not 0 <= self.least_share <= 1:
             raise ConfigError(f"the least share of a star on the grid lies between 0 and 1, not {self.least_share:g}")
         if self.beyond is not None and not self.beyond > 0:
             raise ConfigError(f"the extinction beyond the grid must be positive, not {self.beyond:g} mag")
+
+    def chosen(self, grid: RayGrid, distance: np.ndarray, extinction: np.ndarray, error: np.ndarray) -> NodeOptions:
+        """These options with a number of parts that suits some stars: pc and mag, shape (stars,)."""
+        if self.parts is not None or not len(distance):
+            return replace(self, parts=self.parts or 1)
+        density = np.median(np.abs(extinction) / np.maximum(distance - grid.edges[0], grid.cell_lengths[0]))
+        errors_in_cell = density * np.median(grid.cell_lengths) / np.median(error)
+        return replace(self, parts=int(np.clip(np.ceil(errors_in_cell / PART), 1, MOST_PARTS)))
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,11 @@ class StarTreatment:
             **(description | {"noise": noise, "nodes": NodeOptions(**nodes), "learn": tuple(description["learn"])})
         )
 
+    def for_stars(self, stars: StarCatalogue, grid: RayGrid) -> StarTreatment:
+        """The same with a number of parts of each cell that suits a catalogue, or its first chunk."""
+        columns = ((stars.distance, PARSEC), (stars.extinction, MAGNITUDE), (stars.extinction_error, MAGNITUDE))
+        return replace(self, nodes=self.nodes.chosen(grid, *(as_array(column, unit, "") for column, unit in columns)))
+
     def likelihood(
         self, stars: StarCatalogue, grid: RayGrid, first: int = 0
     ) -> tuple[ExtinctionStatistics | MarginalLikelihood, StarReport]:
