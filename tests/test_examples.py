@@ -47,8 +47,8 @@ def test_a_missing_file_is_a_message(run, tmp_path, name):
 def test_hunt2023(run, tmp_path):
     printed = run("hunt2023.py", "--quick", "--catalogue", CLUSTERS, "--out", tmp_path)
     assert "3716 clusters fitted, 929 held out" in printed
-    assert "68 % predictive interval holds" in printed
-    for picture in ("predicted", "residuals", "top_down"):
+    assert "verdict" in printed and "degrees_of_freedom" in printed
+    for picture in ("check", "residuals", "top_down"):
         assert (tmp_path / f"{picture}.png").stat().st_size > 10_000
 
 

@@ -23,6 +23,7 @@ CELLS_PER_LENGTH = 3.0  # the length scale to start from, in cells
 KERNEL, AMPLITUDE = "matern32", 0.2
 MAP_CELLS_PER_CELL = 3  # along each axis
 MOST_MAP_CELLS = 1_000_000
+MOST_SINGLE = 1_000_000  # stars that a fit may look at one by one, as learning their scatter takes
 FALLBACK_DENSITY = 1e-3  # mag/pc
 
 
@@ -149,7 +150,7 @@ def _region(stars: StarCatalogue, l: object, b: object, distance: object) -> Reg
 
 def _likelihood(stars: StarCatalogue) -> dict[str, object]:
     """Learned scatter: stated errors are seldom all there is; distances are summed over where they have errors."""
-    proposed: dict[str, object] = {"extra_scatter": "learn"}
+    proposed: dict[str, object] = {"extra_scatter": "learn" if len(stars) <= MOST_SINGLE else 0.0}
     if stars.distance_error is not None:
         proposed = {"distance": "marginal", "distance_prior": "uniform-density", **proposed}
     return proposed
