@@ -208,7 +208,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--learn", action="store_true", help="draw hyperparameters from their priors and learn them")
     parser.add_argument("--stars", type=int, default=300)
     parser.add_argument("--samples", type=int, help="draws that mgvi keeps; default: all are independent")
-    parser.add_argument("--parts", type=int, default=1, help="nodes of a star's distance in each cell")
+    parser.add_argument("--parts", type=int, help="nodes of a star's distance in each cell; chosen by default")
     parser.add_argument("--seed", type=int, default=0, help="of the first run")
     parser.add_argument("--quick", action="store_true", help="10 runs, 39 draws: shows that it works")
     parser.add_argument("--json", type=Path, help="write all numbers here, with all ranks")

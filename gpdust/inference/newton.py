@@ -26,7 +26,7 @@ from gpdust.inference.convergence import StoppingReport, StoppingRule
 from gpdust.inference.curvature import ThetaCurvature
 from gpdust.inference.elbo import gaussian_elbo, theta_divergence
 from gpdust.inference.matrix_free import MatrixFreePrecision
-from gpdust.inference.mean import find_mean
+from gpdust.inference.mean import ROUNDING, find_mean
 from gpdust.inference.noise_step import best_noise
 from gpdust.inference.objective import Objective, Place
 from gpdust.inference.occam import theta_gradient
@@ -378,9 +378,10 @@ class Newton:
         return spread, self._report(state, elbo, error)
 
     def _report(self, state: NewtonState, elbo: float, error: float) -> StoppingReport:
+        rounding = ROUNDING * abs(state.trace.elbo[-1]) if len(state.trace) else 0.0
         if len(state.trace) >= self.options.max_steps:
             converged, reason = False, f"it ran out of its {self.options.max_steps} steps"
-        elif state.predicted > 3 * self.options.tolerance or state.damping > STUCK:
+        elif state.predicted > 3 * max(self.options.tolerance, rounding) or state.damping > STUCK:
             converged, reason = False, f"no step gave what it promised; the last promised {state.predicted:.2g} nats"
         elif state.theta_left > 3 * self.options.theta_tolerance:
             converged, reason = (

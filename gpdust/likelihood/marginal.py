@@ -105,10 +105,10 @@ class MarginalLikelihood(StarLikelihood):
         parts = list(parts)
         if not parts:
             raise CatalogueError("there are no chunks of stars to add up")
-        first = parts[0]
-        for part in parts[1:]:
+        first = max(parts, key=len)  # an empty chunk does not know how many parts suit the others
+        for part in parts:
             same_grid = part.n_rays == first.n_rays and np.array_equal(part.distance_edges, first.distance_edges)
-            if not (same_grid and part.noise == first.noise and part.options == first.options):
+            if not (same_grid and part.noise == first.noise and (part.options == first.options or not len(part))):
                 raise CatalogueError("chunks of stars must share their grid, noise and options to be added up")
         ray = np.concatenate([part.ray for part in parts])
         order = np.argsort(ray, kind="stable")
@@ -160,6 +160,9 @@ class MarginalLikelihood(StarLikelihood):
     def shape(self) -> tuple[int, int]:
         """(rays, cells)."""
         return self.n_rays, len(self.distance_edges) - 1
+
+    def __len__(self) -> int:
+        return len(self.stars)
 
     @property
     def n_stars(self) -> int:

@@ -124,11 +124,11 @@ class Nodes:
         exact = np.flatnonzero(distances.exact)
         uncertain = np.flatnonzero(~distances.exact)
         groups, parts = [exact], [_nodes(grid, _exact_moments(grid, distances.best[exact]), 1, options.beyond)]
-        edges = _part_edges(grid, options.parts)
+        edges = _part_edges(grid, options.parts or 1)
         prior = distance_prior(options.prior)
         for moments in cell_moments(edges, distances[uncertain], l[uncertain], b[uncertain], prior):
             groups.append(uncertain[moments.stars])
-            parts.append(_nodes(grid, moments, options.parts, options.beyond))
+            parts.append(_nodes(grid, moments, options.parts or 1, options.beyond))
         return cls.concatenate(parts)[np.argsort(np.concatenate(groups))]
 
 

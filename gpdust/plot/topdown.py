@@ -65,7 +65,7 @@ def plot_top_down(
     axes.set(xlabel="$x$ (to the Galactic centre) / pc", ylabel="$y$ / pc", aspect="equal")
     axes.use_sticky_edges = False
     axes.margins(0.04)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="upper right")
     return axes
 
 
