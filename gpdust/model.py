@@ -95,7 +95,7 @@ class DustModel:
         parts, seen = [], 0
         self.stars_used = StarReport()
         for chunk in chunks:
-            if not parts:
+            if not seen:
                 self.treatment = self.treatment.for_stars(chunk, self.grid)
             likelihood, report = self.treatment.likelihood(chunk, self.grid, seen)
             parts.append(likelihood)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tomllib
 
+import astropy.units as u
 import numpy as np
 import pytest
 
 import gpdust
 from gpdust import Config
 from gpdust.config import build
+from gpdust.config.propose import propose
 from gpdust.errors import ConfigError
 
 LEAST = {"catalogue": {"path": "stars.fits"}, "region": {"l": [50, 90], "b": [-10, 10], "distance": [180, 500]}}
@@ -25,6 +27,7 @@ def with_likelihood(text: str) -> Config:
         ("", gpdust.GaussianNoise(), ()),
         ("extra_scatter = 0.2", gpdust.GaussianNoise(extra=0.2), ()),
         ('extra_scatter = "learn"', gpdust.GaussianNoise(extra=0.01), ("extra",)),
+        ("beyond = 4", gpdust.GaussianNoise(), ()),
         ('noise = "student-t"', gpdust.StudentNoise(degrees_of_freedom=4.0), ("degrees_of_freedom",)),
         ('noise = "student-t"\ndegrees_of_freedom = 3', gpdust.StudentNoise(degrees_of_freedom=3.0), ()),
         (
@@ -63,3 +66,22 @@ def test_foreground_cells_are_those_of_the_fit_on_the_maps_too():
     assert first == 4  # 180 pc in cells of five times 9.1 pc
     assert maps.interior_cells.start == first
     np.testing.assert_allclose(fit.edges[: first + 1], maps.edges[: first + 1])
+
+
+def test_stars_beyond_the_grid_are_kept_if_asked(catalogue):
+    stars = catalogue([60.0], [0.0], [200.0], [0.1], [0.03])
+    assert build.treatment(with_likelihood("beyond = 4"), stars).nodes.beyond == 4.0
+    assert build.treatment(with_likelihood(""), stars).nodes.beyond is None
+
+
+def test_init_proposes_what_errors_ask_for(catalogue):
+    rng = np.random.default_rng(0)
+    d = rng.uniform(200, 400, 500)
+    plain = {"l": rng.uniform(50, 60, 500) * u.deg, "b": rng.uniform(-5, 5, 500) * u.deg, "distance": d * u.pc}
+    plain |= {"extinction": 1e-3 * d * u.mag, "extinction_error": np.full(500, 0.02) * u.mag}
+    exact = propose(gpdust.StarCatalogue(**plain)).sections
+    assert exact["likelihood"] == {"extra_scatter": "learn"} and "background" not in exact["region"]
+    uncertain = propose(gpdust.StarCatalogue(**plain, distance_error=0.1 * d * u.pc)).sections
+    assert uncertain["likelihood"]["distance"] == "marginal"
+    assert uncertain["region"]["foreground_cells"] == "auto"
+    assert uncertain["region"]["background"] == pytest.approx(78, abs=3)

@@ -115,7 +115,10 @@ def treatment(config: Config, stars: StarCatalogue) -> StarTreatment:
             noise=kind(**numbers),
             learn=tuple(name for name in names if asked[name] == LEARN),
             asymmetric=section.asymmetric,
-            nodes=NodeOptions(prior=section.distance_prior),
+            nodes=NodeOptions(
+                prior=section.distance_prior,
+                beyond=None if section.beyond is None else as_float(section.beyond, MAGNITUDE, "beyond"),
+            ),
         )
 
 

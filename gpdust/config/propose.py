@@ -92,6 +92,7 @@ def propose(
             "b": as_array(region.b, DEGREE, "b").tolist(),
             "distance": as_array(region.distance, PARSEC, "distance").tolist(),
             "foreground_cells": "auto" if near > 0 else 0,
+            **_background(inside),
         },
         "grid": {"shape": list(shape)},
         "prior": {
@@ -146,6 +147,15 @@ def _region(stars: StarCatalogue, l: object, b: object, distance: object) -> Reg
         step = 10.0 ** math.floor(math.log10(far) - 1)
         distance = math.floor(near / step) * step, (math.floor(far / step) + 1) * step
     return Region(u.Quantity(l, DEGREE), u.Quantity(b, DEGREE), u.Quantity(distance, PARSEC))
+
+
+def _background(stars: StarCatalogue) -> dict[str, float]:
+    """Padding behind the far end, two typical distance errors there, for stars that may lie in it."""
+    if stars.distance_error is None:
+        return {}
+    distance, error = (as_array(getattr(stars, name), PARSEC, name) for name in ("distance", "distance_error"))
+    far = distance >= np.percentile(distance, 90)
+    return {"background": float(f"{2 * np.median(error[far]):.2g}")}
 
 
 def _likelihood(stars: StarCatalogue) -> dict[str, object]:

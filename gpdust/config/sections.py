@@ -162,6 +162,7 @@ class LikelihoodSection:
     bad_share: float | str | None = key(kinds.number_or(LEARN, above=0), None)
     bad_width: u.Quantity | None = key(kinds.number(MAGNITUDE, above=0), None)
     asymmetric: bool = key(kinds.flag(), False)
+    beyond: u.Quantity | None = key(kinds.number(MAGNITUDE, above=0), None)
     foreground_density: u.Quantity | None = key(kinds.number(DENSITY, above=0), None)
 
     def check(self) -> None:

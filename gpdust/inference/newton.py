@@ -27,7 +27,7 @@ from gpdust.inference.curvature import ThetaCurvature
 from gpdust.inference.elbo import gaussian_elbo, theta_divergence
 from gpdust.inference.matrix_free import MatrixFreePrecision
 from gpdust.inference.mean import ROUNDING, find_mean
-from gpdust.inference.noise_step import best_noise
+from gpdust.inference.noise_step import best_noise, noise_drift
 from gpdust.inference.objective import Objective, Place
 from gpdust.inference.occam import theta_gradient
 from gpdust.inference.precision import DensePrecision, Precision
@@ -177,7 +177,8 @@ class Newton:
     def _from_coarser(self, state: NewtonState, cells: int) -> NewtonState:
         """Fit a coarser grid, hyperparameters and all, in the same way."""
         coarse = self._on(self.model.coarsened(cells))
-        end = coarse._climb(replace(state, mean=coarse.init(0).mean))
+        unlearned = torch.zeros(0, dtype=torch.float64)  # noise: there it would have to explain how large cells are
+        end = coarse._climb(replace(state, mean=coarse.init(0).mean, noise=unlearned))
         if end.phase == "learn":
             # Else hyperparameters would explain by tiny and wild structure what is due to cells of that size.
             coarse = self._on(coarse.model.with_errors_times(coarse._misfit(end)))
@@ -223,7 +224,9 @@ class Newton:
                 return self._step_back(state)
             curvature = curvature.with_secant(state.theta_step, gradient - state.theta_slope)
         before, state = state.noise, self._with_best_noise(state, objective)
-        if self._noise_drift(before, state) > NOISE_MOVED:  # the slopes here say nothing of another noise
+        if (
+            noise_drift(before, state.noise, state.noise_covariance) > NOISE_MOVED
+        ):  # the slopes here say nothing of another noise
             return replace(state, theta_step=torch.zeros(0, dtype=torch.float64))
         step, predicted = curvature.step(gradient, self.options.theta_reach)
         state = replace(state, theta_left=predicted)
@@ -260,7 +263,7 @@ class Newton:
         moved, noise = state.mean - before, state.noise
         drift = 0.5 * float((moved * self._recent.product(moved[None])[0]).sum())
         state = self._with_best_noise(state, objective)
-        noise_moved = self._noise_drift(noise, state) > NOISE_MOVED
+        noise_moved = noise_drift(noise, state.noise, state.noise_covariance) > NOISE_MOVED
         # Wide draws raise the metric, which narrows the next ones: where that swings, only half a change is taken.
         mixing = state.mixing if drift < 0.5 * state.drift else 0.6 * state.mixing
         state = replace(state, drift=drift, mixing=max(mixing, LEAST_MIXING), rounds=state.rounds + 1)
@@ -290,13 +293,6 @@ class Newton:
         extinction = self.response.extinction(draws)
         noise, covariance = best_noise(self.model.likelihood, self.model.free_noise, extinction, state.noise.numpy())
         return replace(state, noise=torch.from_numpy(noise), noise_covariance=torch.from_numpy(covariance))
-
-    @staticmethod
-    def _noise_drift(before: torch.Tensor, state: NewtonState) -> float:
-        """How far the noise has moved, in its own standard errors."""
-        if not len(before):
-            return 0.0
-        return float(((state.noise - before).abs() / state.noise_covariance.diagonal().sqrt()).max())
 
     def _at(self, theta: torch.Tensor) -> Objective:
         if self._objective is None or not torch.equal(self._objective.cells.theta, theta):

@@ -53,3 +53,8 @@ def best_noise(
     curvature = np.stack([(loss(found + step)[1] - loss(found - step)[1]) / (2 * DIFFERENCE) for step in steps])
     values, vectors = np.linalg.eigh(0.5 * (curvature + curvature.T))
     return found, (vectors / np.maximum(values, 1.0)) @ vectors.T  # the prior alone gives one
+
+
+def noise_drift(before: torch.Tensor, after: torch.Tensor, covariance: torch.Tensor) -> float:
+    """How far the noise has moved, in its own standard errors."""
+    return float(((after - before).abs() / covariance.diagonal().sqrt()).max()) if len(before) else 0.0

@@ -86,6 +86,8 @@ class StarTreatment:
 
     def for_stars(self, stars: StarCatalogue, grid: RayGrid) -> StarTreatment:
         """The same with a number of parts of each cell that suits a catalogue, or its first chunk."""
+        if not len(stars):
+            return self
         columns = ((stars.distance, PARSEC), (stars.extinction, MAGNITUDE), (stars.extinction_error, MAGNITUDE))
         return replace(self, nodes=self.nodes.chosen(grid, *(as_array(column, unit, "") for column, unit in columns)))
 
