@@ -93,12 +93,8 @@ def test_ranks_of_many_truths_are_uniform_where_extinction_is_linear(calibration
     assert smallest_p_value(row) > REJECTED
 
 
-NARROW = pytest.mark.xfail(reason="with uncertain distances natural's intervals are too narrow: 0.628 and 0.918")
-LOGNORMAL = [pytest.param(*case, marks=NARROW if case == ("uncertain", "natural") else ()) for case in CASES]
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(("distances", "engine"), LOGNORMAL)
+@pytest.mark.parametrize(("distances", "engine"), CASES)
 def test_intervals_of_lognormal_densities_hold_their_share(calibration, distances, engine):
     found = calibration.calibrate("lognormal", engine, distances, settings(calibration, 200))["cells"]["density"]
     assert found[1] == pytest.approx(0.68, abs=0.05)
