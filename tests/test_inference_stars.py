@@ -1,5 +1,7 @@
 """Fits of stars as they are: uncertain distances, learned noise, outliers."""
 
+from dataclasses import replace
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from numpy.testing import assert_allclose
 
 import gpdust
 from gpdust.errors import InferenceError
-from gpdust.inference import Newton, NewtonState, Progress
+from gpdust.inference import Newton, NewtonOptions, NewtonState, Progress
 from gpdust.inference.checkpoint import fingerprint, load_state, save_state
 from gpdust.inference.noise_step import best_noise
 from gpdust.inference.response import Response
@@ -159,3 +161,27 @@ def test_svi_takes_the_noise_as_given(small_model):
     with pytest.raises(InferenceError, match="can't learn the stars' noise"):
         gpdust.fit(small_model(stars, treatment=treatment), engine="svi", progress=False)
     assert FreeNoise(gpdust.GaussianNoise()).size == 0
+
+
+def test_noise_that_still_moves_has_not_converged(small_model):
+    stars, _ = measured(0.0, 200, scatter=0.04)
+    treatment = gpdust.StarTreatment(noise=gpdust.GaussianNoise(extra=0.01), learn=("extra",))
+    engine, bar = Newton(small_model(stars, treatment=treatment)), Progress(1, shown=False)
+    state = engine.init(0)
+    while state.phase != "done":
+        state = engine.stage(state, bar)
+    assert engine.finish(state)[1].converged
+    report = engine.finish(replace(state, noise_left=2.0))[1]
+    assert not report.converged and "noise still moved by 2 of its standard errors" in report.reason
+
+
+def test_a_checkpoint_knows_what_is_learned_of_the_noise(small_model):
+    stars, _ = measured(0.0, 50)
+    noise = gpdust.GaussianNoise(extra=0.01, proportional=0.1)
+    marks = {
+        fingerprint(
+            small_model(stars, treatment=gpdust.StarTreatment(noise=noise, learn=learn)), "mgvi", 0, NewtonOptions()
+        )
+        for learn in (("extra",), ("proportional",), ("extra", "proportional"))
+    }
+    assert len(marks) == 3

@@ -1,5 +1,7 @@
 """The table of stars: who is where, who fits, and who does not."""
 
+from dataclasses import replace
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import gpdust
 from gpdust.errors import PosteriorError
+from gpdust.likelihood import NodeOptions
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +75,13 @@ def test_exact_distances_have_a_table_too(small_posterior, mock_stars):
 def test_stars_elsewhere_are_refused(small_posterior, catalogue):
     with pytest.raises(PosteriorError, match="none of the 1 stars lies on the grid"):
         small_posterior.star_table(catalogue([20.0], [0.0], [200.0], [0.1], [0.01]))
+
+
+def test_a_distance_prior_that_cannot_be_stored_is_said(posterior, tmp_path):
+    nodes = NodeOptions(prior=lambda l, b, distance: distance**2)
+    kept = replace(posterior, treatment=replace(posterior.treatment, nodes=nodes))
+    with pytest.warns(UserWarning, match="distance prior is a function and can't be stored"):
+        kept.save(tmp_path / "posterior")
+    again = gpdust.Posterior.load(tmp_path / "posterior")
+    assert again.treatment.nodes.prior == "uniform-density"
+    assert again.treatment.noise == posterior.treatment.noise

@@ -11,11 +11,14 @@ from gpdust.checks.predictions import StarPredictions, predict_stars
 from gpdust.checks.reference import Statistic, compare_with_reference
 from gpdust.checks.report import as_record, as_text
 from gpdust.checks.verdict import verdict
+from gpdust.errors import PosteriorError
 from gpdust.likelihood import GaussianNoise, StarTreatment
 from gpdust.posterior import Posterior
 
 if TYPE_CHECKING:
     import numpy as np
+
+FEWEST_STARS = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +119,11 @@ def predictive_check(
     thousand as an outlier.
     """
     predictions = predict_stars(posterior, stars, samples, seed)
+    if len(predictions) < FEWEST_STARS:
+        raise PosteriorError(
+            f"a check needs at least {FEWEST_STARS} stars on the grid of the fit ({posterior.grid!r}), but of the "
+            f"{len(stars)} given there are {predictions.report}"
+        )
     found = compare_with_reference(predictions, held_out, seed)
     groups = Groups(predictions, held_out, found["robust_sigma"].value / found["robust_sigma"].expected)
     by_sky = {nside: groups.sky(nside) for nside in groups.nsides}

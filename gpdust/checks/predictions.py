@@ -25,7 +25,6 @@ from gpdust.posterior import Posterior
 from gpdust.units import DEGREE, as_array
 
 MAX_STARS = 50_000  # more would not change a verdict
-FEWEST_STARS = 20
 KEPT_DRAWS = 100  # of the map's error at every star, which neighbours share
 CLIP = 8.0  # σ; a residual beyond is no better known than this
 
@@ -78,17 +77,16 @@ def predict_stars(posterior: Posterior, stars: StarCatalogue, samples: int, seed
     Raises
     ------
     PosteriorError
-        If there are fewer than two draws or fewer than 20 stars on the grid.
+        If there are fewer than two draws, or no star on the grid.
     """
     if samples < 2:
         raise PosteriorError(f"a check needs at least two draws of the map, not {samples}")
     chosen, outside = _on_the_sky(posterior, stars, seed)
     likelihood = posterior.treatment.star_by_star(stars[chosen], posterior.grid)
     report = replace(likelihood.report, outside=outside)
-    if likelihood.n_stars < FEWEST_STARS:
+    if not likelihood.n_stars:
         raise PosteriorError(
-            f"a check needs at least {FEWEST_STARS} stars on the grid of the fit ({posterior.grid!r}), but of the "
-            f"{len(stars)} given there are {report}"
+            f"none of the {len(stars)} stars can be used on the grid of this fit ({posterior.grid!r}): {report}"
         )
     noise = posterior.treatment.noise
     numbers, table = noise.numbers(), log_tails(noise)

@@ -8,11 +8,10 @@ import astropy.units as u
 import numpy as np
 
 from gpdust.catalogue import StarCatalogue
+from gpdust.checks.predictions import predict_stars
 from gpdust.plot.residuals import robust_moments
 from gpdust.posterior import Posterior
-from gpdust.units import MAGNITUDE, as_array
-
-MAX_STARS = 50_000  # more would not change a histogram
+from gpdust.units import MAGNITUDE, as_array, as_quantity
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,8 @@ class Residuals:
     ----------
     predicted, observed : Quantity, shape (stars,)
     error : Quantity, shape (stars,)
-        The stars' own. That of the map is not added: it was fitted to these stars, which draws it towards them.
+        The stars' own, with what their distances and the learned noise add. That of the map is not added: it was fitted
+        to these stars, which draws it towards them.
     """
 
     predicted: u.Quantity
@@ -32,12 +32,10 @@ class Residuals:
 
     @classmethod
     def of(cls, posterior: Posterior, stars: StarCatalogue, samples: int = 100) -> Residuals:
-        """Predict the stars on the grid, or 50 000 of them at random."""
-        chosen = np.flatnonzero(posterior.covers(stars))
-        if chosen.size > MAX_STARS:
-            chosen = np.sort(np.random.default_rng(0).choice(chosen, MAX_STARS, replace=False))
-        stars = stars[chosen]
-        return cls(posterior.predict(stars, samples).median, stars.extinction, stars.extinction_error)
+        """Predict the stars on the grid, or 50 000 of them at random, wherever on their rays they may be."""
+        found = predict_stars(posterior, stars, samples, seed=0)
+        error = found.error * np.sqrt(np.clip(1 - found.map_share, 0, 1))
+        return cls(*(as_quantity(values, MAGNITUDE) for values in (found.predicted, found.measured, error)))
 
     def as_dict(self) -> dict[str, float | int]:
         """Robust moments (median, half of 16–84 %) of the differences and of their ratio to the error, for JSON."""

@@ -31,6 +31,7 @@ def fingerprint(model: DustModel, engine: str, seed: int, options: object) -> st
     prior = {key: value for key, value in model.prior.description().items() if key != "jitter"}
     grid = model.grid.description()
     settings = {"engine": engine, "seed": seed, "prior": prior, "grid": grid, "options": asdict(options)}
+    settings["treatment"] = model.treatment.description()  # what is learned of the noise, above all
     digest.update(json.dumps(settings, sort_keys=True).encode())
     return digest.hexdigest()[:16]
 

@@ -223,10 +223,8 @@ class Newton:
             if not lost <= max(self.options.theta_tolerance, 0.0):  # nor if it is not a number
                 return self._step_back(state)
             curvature = curvature.with_secant(state.theta_step, gradient - state.theta_slope)
-        before, state = state.noise, self._with_best_noise(state, objective)
-        if (
-            noise_drift(before, state.noise, state.noise_covariance) > NOISE_MOVED
-        ):  # the slopes here say nothing of another noise
+        state = self._with_best_noise(state, objective)
+        if state.noise_left > NOISE_MOVED:  # the slopes here say nothing of another noise
             return replace(state, theta_step=torch.zeros(0, dtype=torch.float64))
         step, predicted = curvature.step(gradient, self.options.theta_reach)
         state = replace(state, theta_left=predicted)
@@ -260,14 +258,14 @@ class Newton:
             if not len(state.draws) or state.mixing <= LEAST_MIXING:
                 raise
             return replace(state, mixing=0.5 * state.mixing, rounds=state.rounds + 1)
-        moved, noise = state.mean - before, state.noise
+        moved = state.mean - before
         drift = 0.5 * float((moved * self._recent.product(moved[None])[0]).sum())
         state = self._with_best_noise(state, objective)
-        noise_moved = noise_drift(noise, state.noise, state.noise_covariance) > NOISE_MOVED
         # Wide draws raise the metric, which narrows the next ones: where that swings, only half a change is taken.
         mixing = state.mixing if drift < 0.5 * state.drift else 0.6 * state.mixing
         state = replace(state, drift=drift, mixing=max(mixing, LEAST_MIXING), rounds=state.rounds + 1)
-        if (drift >= 3 * self.options.tolerance or noise_moved) and state.rounds < MOST_ROUNDS:
+        moving = drift >= 3 * self.options.tolerance or state.noise_left > NOISE_MOVED
+        if moving and state.rounds < MOST_ROUNDS:
             return state
         if len(state.theta):
             state = replace(state, theta_covariance=self._curvature(state, FINAL_CURVATURE).covariance)
@@ -292,7 +290,9 @@ class Newton:
         draws = objective.place(state.mean, state.draws[: NOISE_DRAWS // 2]).log_densities()
         extinction = self.response.extinction(draws)
         noise, covariance = best_noise(self.model.likelihood, self.model.free_noise, extinction, state.noise.numpy())
-        return replace(state, noise=torch.from_numpy(noise), noise_covariance=torch.from_numpy(covariance))
+        found, covariance = torch.from_numpy(noise), torch.from_numpy(covariance)
+        left = noise_drift(state.noise, found, covariance)
+        return replace(state, noise=found, noise_covariance=covariance, noise_left=left)
 
     def _at(self, theta: torch.Tensor) -> Objective:
         if self._objective is None or not torch.equal(self._objective.cells.theta, theta):
@@ -389,6 +389,8 @@ class Newton:
                 False,
                 f"new draws still moved the mean by {state.drift:.2g} nats after {MOST_ROUNDS} rounds",
             )
+        elif state.noise_left > NOISE_MOVED:
+            converged, reason = False, f"the stars' noise still moved by {state.noise_left:.2g} of its standard errors"
         else:
             promised = f"the last step promised {state.predicted:.2g} nats and gave {state.actual:.2g}"
             converged, reason = True, f"{promised}; new draws moved the mean by {state.drift:.2g} nats"

@@ -65,6 +65,8 @@ class NewtonState(State):
         Decrease of the objective that the last step promised, and that it gave, nats.
     noise, noise_covariance : Tensor, shape (Q,), (Q, Q)
         Standardised parameters of the stars' noise, where it is learned, and their approximate covariance.
+    noise_left : float
+        How far the noise still moved, in its standard errors, when it was last set.
     theta_left : float
         Gain of the ELBO, nats, that a step of the hyperparameters still promised when it was last tried.
     drift : float
@@ -86,6 +88,7 @@ class NewtonState(State):
     actual: float = float("inf")
     noise: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     noise_covariance: torch.Tensor = field(default_factory=nothing)
+    noise_left: float = 0.0
     theta_left: float = 0.0
     drift: float = float("inf")
     mixing: float = 1.0

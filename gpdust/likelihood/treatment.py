@@ -68,10 +68,15 @@ class StarTreatment:
         """The same with other noise, such as that which a fit has learned."""
         return replace(self, noise=noise, learn=())
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether `description` holds all of it."""
+        return isinstance(self.nodes.prior, str)
+
     def description(self) -> dict:
         """Everything but a distance prior that is a function, as plain data."""
         nodes = asdict(self.nodes)
-        nodes["prior"] = self.nodes.prior if isinstance(self.nodes.prior, str) else None
+        nodes["prior"] = self.nodes.prior if self.is_plain else None
         plain = {name: getattr(self, name) for name in ("distance", "measured", "learn", "asymmetric")}
         return plain | {"noise": self.noise.description(), "nodes": nodes}
 

@@ -50,6 +50,9 @@ def write_posterior(posterior: Posterior, path: str | PathLike) -> Path:
         **posterior.spread.tensors(),
         **posterior.prior.tensors(),
     }
+    if not posterior.treatment.is_plain:
+        message = "the distance prior is a function and can't be stored: a posterior read again has uniform-density"
+        warnings.warn(message, UserWarning, stacklevel=3)
     record = {
         "format": FORMAT,
         "prior": _prior_record(posterior.prior),
