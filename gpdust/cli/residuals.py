@@ -34,7 +34,9 @@ class Residuals:
     def of(cls, posterior: Posterior, stars: StarCatalogue, samples: int = 100) -> Residuals:
         """Predict the stars on the grid, or 50 000 of them at random, wherever on their rays they may be."""
         found = predict_stars(posterior, stars, samples, seed=0)
-        error = found.error * np.sqrt(np.clip(1 - found.map_share, 0, 1))
+        stated = as_array(stars.extinction_error, MAGNITUDE, "extinction_error")[found.number]
+        # A map that is far less sure than the stars leaves nothing but rounding of the difference.
+        error = np.maximum(stated, found.error * np.sqrt(np.clip(1 - found.map_share, 0, 1)))
         return cls(*(as_quantity(values, MAGNITUDE) for values in (found.predicted, found.measured, error)))
 
     def as_dict(self) -> dict[str, float | int]:
