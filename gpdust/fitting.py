@@ -13,7 +13,7 @@ from gpdust._version import __version__
 from gpdust.errors import InferenceError
 from gpdust.inference import SVI, Newton, NewtonOptions, NewtonState, Progress, SVIOptions, SVIState
 from gpdust.inference.checkpoint import fingerprint, load_state, save_state
-from gpdust.inference.start import start_from
+from gpdust.inference.start import Start, start_from
 from gpdust.inference.state import State
 from gpdust.model import DustModel
 from gpdust.posterior import DrawnSpread, FullSpread, Posterior
@@ -66,7 +66,7 @@ def fit(
     seed: int = 0,
     progress: bool = True,
     checkpoint: str | PathLike | None = None,
-    start: Posterior | None = None,
+    start: Posterior | Start | None = None,
     **options: object,
 ) -> Posterior:
     """Fit a model.
@@ -85,8 +85,9 @@ def fit(
     checkpoint : path-like, optional
         File for the state of the fit. Where it exists, the fit goes on from it; it is written while the fit runs and
         when it is interrupted, and deleted at the end.
-    start : Posterior, optional
-        Where to start from: of any engine and either prior, on a grid that holds the model's.
+    start : Posterior or Start, optional
+        Where to start from: the posterior of any engine and either prior, on a grid that holds the model's, or a guess,
+        such as that of `gpdust.encoder.seed`.
     **options
         Settings of the engine; see `gpdust.inference.NewtonOptions` (natural, mgvi) and `gpdust.inference.SVIOptions`.
 
@@ -123,9 +124,10 @@ def fit(
         )
     runner = chosen.make(model, _options(chosen.options, engine, options))
     checkpoint = Path(checkpoint) if checkpoint else None
-    place = start_from(start, model) if start is not None else None
+    if isinstance(start, Posterior):
+        start = start_from(start, model)
     state = _run(
-        runner, chosen.state, fingerprint(model, engine, seed, runner.options), seed, place, progress, checkpoint
+        runner, chosen.state, fingerprint(model, engine, seed, runner.options), seed, start, progress, checkpoint
     )
     meta = {"engine": engine, "engine_why": why, "seed": seed}
     posterior = _posterior(runner, model, state, meta)
@@ -150,7 +152,7 @@ def _run(
     kind: type[State],
     mark: str,
     seed: int,
-    start: tuple | None,
+    start: Start | None,
     shown: bool,
     checkpoint: Path | None,
 ) -> State:

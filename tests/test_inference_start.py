@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 
 import gpdust
 from gpdust.inference.cells import PriorOnCells
-from gpdust.inference.start import start_from
+from gpdust.inference.start import projected, start_from
 from gpdust.prior.box import PeriodicBox
 
 SMALL_BOX = PeriodicBox((-20.0, 100.0, -80.0), (300.0, 300.0, 240.0), (8, 8, 6))
@@ -81,15 +81,16 @@ def test_a_start_changes_the_way_and_not_the_end(models, posteriors, source, tar
 
 def test_a_start_from_the_same_latents_is_their_mean(models, posteriors):
     posterior = posteriors("inducing", "natural")
-    mean, theta = start_from(posterior, models["inducing"])
-    assert torch.equal(mean, posterior.mean) and len(theta) == 0
+    start = start_from(posterior, models["inducing"])
+    assert torch.equal(start.mean, posterior.mean) and len(start.theta) == 0
 
 
 def test_a_start_under_another_prior_follows_the_field(models, posteriors):
     posterior = posteriors("inducing", "natural")
-    mean, theta = start_from(posterior, models["spectral"])
-    assert len(mean) == SMALL_BOX.latent_size
-    followed = PriorOnCells(models["spectral"], theta).apply(mean) + posterior.hyperparameters["mean_log_density"]
+    start = start_from(posterior, models["spectral"])
+    assert len(start.mean) == SMALL_BOX.latent_size
+    field_here = PriorOnCells(models["spectral"], start.theta).apply(start.mean)
+    followed = field_here + posterior.hyperparameters["mean_log_density"]
     assert float((followed - torch.from_numpy(field(posterior))).abs().mean()) < 0.05
 
 
@@ -102,10 +103,22 @@ def test_a_good_start_saves_steps(models, posteriors):
 def test_hyperparameters_of_the_same_name_carry_over(small_model, mock_stars, small_grid, learned_posterior):
     prior = gpdust.SpectralGP("rbf", 60 * u.pc, learn=["length_scale_x", "amplitude"])
     model = gpdust.DustModel(mock_stars(), small_grid, prior.with_box(SMALL_BOX))
-    _, theta = start_from(learned_posterior, model)
+    theta = start_from(learned_posterior, model).theta
     report = model.prior.hyperparameters.report(theta)
     for name in ("length_scale_x", "amplitude"):
         assert_allclose(report[name], learned_posterior.hyperparameters[name], rtol=1e-9)
     assert report["length_scale_y"] == 60
-    _, theta = start_from(learned_posterior, small_model(learn=True))
+    theta = start_from(learned_posterior, small_model(learn=True)).theta
     assert_allclose(theta, learned_posterior.theta, atol=1e-9)
+
+
+def test_a_guess_is_followed_where_it_is_sure_and_nowhere_else(models):
+    model = models["spectral"]
+    cells = PriorOnCells(model, torch.zeros(0, dtype=torch.float64))
+    guess = cells.offset + 0.2 * torch.sin(torch.arange(len(cells.offset), dtype=torch.float64) / 30)
+    known = torch.arange(len(guess)) < len(guess) // 2
+    nothing = projected(guess, torch.tensor(torch.inf, dtype=torch.float64), cells)
+    assert torch.equal(nothing, torch.zeros_like(nothing))
+    mean = projected(guess, torch.where(known, 0.01, torch.inf).double(), cells)
+    assert float((cells.log_density(mean) - guess)[known].abs().mean()) < 0.05
+    assert float((cells.log_density(mean) - cells.offset)[~known].abs().mean()) < 0.1

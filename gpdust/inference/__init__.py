@@ -4,6 +4,7 @@ from gpdust.inference.convergence import StoppingReport, StoppingRule
 from gpdust.inference.gaussian import WhitenedGaussian
 from gpdust.inference.newton import Newton, NewtonOptions
 from gpdust.inference.progress import Progress
+from gpdust.inference.start import Start
 from gpdust.inference.state import NewtonState, State
 from gpdust.inference.svi import SVI, SVIOptions, SVIState
 from gpdust.inference.trace import Trace
@@ -16,6 +17,7 @@ __all__ = [
     "Progress",
     "SVIOptions",
     "SVIState",
+    "Start",
     "State",
     "StoppingReport",
     "StoppingRule",

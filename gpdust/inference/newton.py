@@ -34,6 +34,7 @@ from gpdust.inference.precision import DensePrecision, Precision
 from gpdust.inference.preconditioner import Preconditioning
 from gpdust.inference.progress import Progress
 from gpdust.inference.response import Response
+from gpdust.inference.start import Start
 from gpdust.inference.state import NewtonState
 from gpdust.inference.trace import Trace
 from gpdust.model import DustModel
@@ -126,17 +127,13 @@ class Newton:
 
     # Life of a fit
 
-    def init(self, seed: int, start: tuple[torch.Tensor, torch.Tensor] | None = None) -> NewtonState:
-        """Start at the prior's mean, or at a mean and θ."""
+    def init(self, seed: int, start: Start | None = None) -> NewtonState:
+        """Start at the prior's mean, or elsewhere."""
         prior = self.model.prior
-        if start is None:
-            start = (
-                torch.zeros(prior.latent_size, dtype=torch.float64),
-                torch.zeros(prior.theta_size, dtype=torch.float64),
-            )
+        start = start or Start.at_prior(prior)
         return NewtonState(
-            mean=start[0],
-            theta=start[1],
+            mean=start.mean,
+            theta=start.theta,
             phase="climb",
             trace=Trace(prior.hyperparameters.units),
             rule=StoppingRule(self.options.tolerance),

@@ -29,6 +29,7 @@ from gpdust.inference.elbo import theta_divergence
 from gpdust.inference.gaussian import WhitenedGaussian
 from gpdust.inference.metric import Whitening, gauss_newton, whiten
 from gpdust.inference.progress import Progress
+from gpdust.inference.start import Start
 from gpdust.inference.state import State, nothing
 from gpdust.inference.trace import Trace
 from gpdust.model import DustModel
@@ -125,14 +126,11 @@ class SVI:
         self.model, self.options = model, options
         self.elbo = TraceMeanField_ELBO()
 
-    def init(self, seed: int, start: tuple[torch.Tensor, torch.Tensor] | None = None) -> SVIState:
-        """Start at the prior, with the likelihood as weak as it must be for that to be near; or at a mean and θ."""
+    def init(self, seed: int, start: Start | None = None) -> SVIState:
+        """Start at the prior, with the likelihood as weak as it must be for that to be near; or elsewhere."""
         prior = self.model.prior
-        if start is None:
-            mean = torch.zeros(prior.latent_size, dtype=torch.float64)
-            theta = torch.zeros(prior.theta_size, dtype=torch.float64)
-        else:
-            mean, theta = start
+        place = start or Start.at_prior(prior)
+        mean, theta = place.mean, place.theta
         information = gauss_newton(self.model, prior, mean, theta, self.model.basis(prior, theta), with_theta=False)
         sharpest = float(torch.linalg.eigvalsh(information)[-1])
         tempering = min(1.0, WEAK / sharpest) if sharpest > 0 and start is None else 1.0
