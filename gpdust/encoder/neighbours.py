@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import csr_array
-from scipy.spatial import cKDTree
 
 from gpdust.catalogue import StarCatalogue
 from gpdust.encoder.cube import CubeGrid
+from gpdust.encoder.nearest import nearest_stars
 from gpdust.errors import EncoderError
-from gpdust.los.cartesian import cell_centres
 from gpdust.units import DEGREE, MAGNITUDE, PARSEC, as_array
 
 SMALLEST_VARIANCE = 1e-4  # mag², added to that of every star
@@ -80,8 +79,7 @@ class ExtinctionCube:
         """
         positions, extinction, sigma = _checked(positions, extinction, sigma, neighbours)
         count = min(neighbours, len(positions))
-        tree = cKDTree(positions, balanced_tree=False, compact_nodes=False)  # built faster, and asked but once
-        distance, nearest = tree.query(cell_centres(cells), k=np.arange(1, count + 1))
+        distance, nearest = nearest_stars(positions, cells, count)
         farthest = distance[:, -1]
         # Where all neighbours are in the very centre of a cell, they weigh by their errors alone.
         squared = (distance / np.where(farthest > 0, farthest, 1)[:, None]) ** 2
