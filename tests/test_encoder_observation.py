@@ -227,6 +227,15 @@ def test_every_call_sees_another_catalogue_and_a_seed_the_same():
     assert_array_equal(first, observation.observe(density(8), 6.0, rng())[0])
 
 
+def test_densities_that_are_read_only_can_be_seen():
+    locked = density(8)
+    locked.flags.writeable = False
+    for share in (0, 1):
+        extinction, _ = Observation(exact_share=share, stars=(50, 50)).observe(locked, 6.0, rng())
+        extinction.flags.writeable = False
+        assert np.isfinite(finite_difference(extinction, 6.0)).all()
+
+
 def test_faint_and_dimmed_stars_are_hidden():
     observation = Observation(limited_share=1, limit=(1.0, 1.0), gaps=0)
     positions = rng().uniform(0, 16, (20_000, 3))

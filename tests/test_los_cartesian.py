@@ -123,6 +123,12 @@ def test_every_cube_of_a_batch_is_treated_alone_and_other_dimensions_stay():
     assert extinction_at(x[0], random_points(3, 5), 2.0).shape == (5,)
 
 
+def test_nothing_in_gives_nothing_out():
+    assert cube_extinction(torch.zeros(0, 3, 3, 3), 2.0).shape == (0, 3, 3, 3)
+    assert extinction_at(random(2, 3, 3, 3), np.zeros((0, 3)), 2.0).shape == (2, 0)
+    assert_allclose(extinction_at_adjoint(torch.zeros(2, 0), np.zeros((0, 3)), 3, 2.0), np.zeros((2, 3, 3, 3)))
+
+
 def test_single_precision_is_close_to_double_precision():
     x = random(2, 16, 16, 16).exp()
     single = cube_extinction(x.float(), 6.0)

@@ -167,4 +167,4 @@ def exact(density: np.ndarray, cell_length: float) -> tuple[np.ndarray, np.ndarr
 
 
 def _as_cube(density: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(density, dtype=np.float32))
+    return torch.from_numpy(np.array(density, dtype=np.float32))  # a copy: arrays on disk are read-only

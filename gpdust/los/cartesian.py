@@ -6,6 +6,8 @@ of cells. Rays are followed on the fly, once for a batch of cubes, so nothing is
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch.autograd.function import FunctionCtx
@@ -66,7 +68,7 @@ def extinction_at(density: torch.Tensor, points: np.ndarray, cell_length: float)
     """
     cells = _side(density)
     points = checked_points(points, cells)
-    values = density.reshape(-1, cells**3)
+    values = density.reshape(math.prod(density.shape[:-3]), cells**3)
     return _RayIntegral.apply(values, points, cells, cell_length, False).reshape(*density.shape[:-3], len(points))
 
 
@@ -88,7 +90,7 @@ def extinction_at_adjoint(cotangent: torch.Tensor, points: np.ndarray, cells: in
     Tensor, shape (..., n, n, n)
     """
     points = checked_points(points, cells)
-    values = cotangent.reshape(-1, len(points))
+    values = cotangent.reshape(math.prod(cotangent.shape[:-1]), len(points))
     return _RayIntegral.apply(values, points, cells, cell_length, True).reshape(*cotangent.shape[:-1], *(cells,) * 3)
 
 
