@@ -107,7 +107,7 @@ class CubeGrid:
     def covering(
         cls, l: np.ndarray, b: np.ndarray, distance: np.ndarray, cells: int = 32, stretch: float = STRETCH
     ) -> CubeGrid:
-        """The smallest cube that holds given points, such as stars or the cells of a grid.
+        """The smallest cube towards the middle of given points, such as stars or the cells of a grid, that holds them.
 
         A cube is as wide as it is deep, so its far face spans ±26.6° only. Where points lie wider than that, the cube
         is made deeper than they reach, as far as `stretch` allows.
@@ -136,11 +136,12 @@ class CubeGrid:
         if not len(points) or not np.isfinite(points).all() or not points.any():
             raise EncoderError("a cube covers points at finite, positive distances, and at least one of them")
         start = _direction(points.sum(axis=0))
-        step = start + np.array([(0, 0), (5, 0), (0, 5)])  # a simplex; it rolls towards smaller cubes
-        best = minimize(_side, start, (points,), method="Nelder-Mead", options={"initial_simplex": step, "xatol": 1e-3})
-        l, b = min((start, _wrapped(best.x)), key=lambda axis: _side(axis, points))
+        step = start + np.array([(0, 0), (5, 0), (0, 5)])  # a simplex; it rolls towards the middle
+        best = minimize(_off_axis, start, (points,), method="Nelder-Mead", options={"initial_simplex": step})
+        l, b = _wrapped(best.x)
         reach = points @ _axes(l, b).T
-        depth, side = reach[:, 0].max(), _side((l, b), points)
+        depth = reach[:, 0].max()
+        side = max(depth, 2 * np.abs(reach[:, 1:]).max())
         if reach[:, 0].min() < -MARGIN * side or side > stretch * depth:
             raise EncoderError(_too_wide(reach, depth, stretch))
         return cls(cells, float(side * (1 + 2 * MARGIN)) / cells, float(l % 360), float(b))
@@ -158,10 +159,14 @@ def _too_wide(reach: np.ndarray, depth: float, stretch: float) -> str:
     )
 
 
-def _side(axis: np.ndarray, points: np.ndarray) -> float:
-    """Side of the smallest cube along an axis (l, b, degrees); points behind the near face cost ten times."""
+def _off_axis(axis: np.ndarray, points: np.ndarray) -> float:
+    """How far points reach from an axis (l, b, degrees), least in their middle; those behind the Sun cost more.
+
+    A cube may be a few per cent smaller if it looks elsewhere, but then has the points at its sides, where a network
+    knows one half of their neighbourhood only.
+    """
     reach = points @ _axes(*_wrapped(axis)).T
-    return max(reach[:, 0].max(), 2 * np.abs(reach[:, 1:]).max()) + 10 * max(0.0, -reach[:, 0].min())
+    return np.abs(reach[:, 1]).max() + np.abs(reach[:, 2]).max() + 10 * max(0.0, -reach[:, 0].min())
 
 
 def _wrapped(axis: np.ndarray) -> np.ndarray:
