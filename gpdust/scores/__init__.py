@@ -3,6 +3,7 @@
 Every cell counts once, whatever its volume, as in the benchmark of Dharmawardena et al. (2022).
 """
 
+from gpdust.scores.cubes import CubeScores, cross_correlation, cube_scores, density_distributions
 from gpdust.scores.draws import draw_scores, posterior_scores
 from gpdust.scores.formulas import LEVELS, bias_and_scatter, coverage, crps, rank_coverage, relative_error
 from gpdust.scores.heldout import log_predictive_density
@@ -13,13 +14,17 @@ from gpdust.scores.results import PosteriorScores
 __all__ = [
     "LEVELS",
     "STRUCTURE",
+    "CubeScores",
     "DensityScores",
     "PosteriorScores",
     "RankScores",
     "bias_and_scatter",
     "coverage",
     "coverage_band",
+    "cross_correlation",
     "crps",
+    "cube_scores",
+    "density_distributions",
     "density_scores",
     "draw_scores",
     "ecdf_band",
