@@ -1,0 +1,214 @@
+"""A trained V-net at work: from a catalogue of stars to the density in a cube, in under a second."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from os import PathLike
+
+import numpy as np
+import torch
+
+from gpdust.catalogue import StarCatalogue
+from gpdust.encoder.cube import CubeGrid
+from gpdust.encoder.finite_difference import finite_difference
+from gpdust.encoder.maps import CubeMaps
+from gpdust.encoder.neighbours import ExtinctionCube, monte_carlo
+from gpdust.encoder.scaling import scale_inputs, unscale_density
+from gpdust.encoder.trust import Trust
+from gpdust.encoder.vnet import VNet
+from gpdust.encoder.weights import load_net, packaged
+from gpdust.errors import EncoderError
+
+BATCH = 8  # cubes at once
+ROOM = 2.0  # by how much the largest extinction may leave the trusted range before a cube is scaled into it
+EMPTY = 0.1  # of a cube's mean density: what counts as none, where a logarithm is needed
+
+
+class TrustWarning(UserWarning):
+    """A V-net was given what it has not been trained for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Encoder:
+    """A V-net with the record of its training.
+
+    Extinction is linear in density, and only ρL counts, so that a net serves cubes of any cell length, and of any
+    extinction once that is scaled into the range of its training.
+
+    Attributes
+    ----------
+    net : VNet
+    record : dict
+        What `gpdust train-vnet` wrote.
+    """
+
+    net: VNet
+    record: dict
+
+    @classmethod
+    def load(cls, path: str | PathLike) -> Encoder:
+        """Read the vnet.safetensors of a training."""
+        return cls(*load_net(path))
+
+    @classmethod
+    def packaged(cls, name: str) -> Encoder:
+        """One that comes with gpdust: "small-region" or "large-region"."""
+        return cls(*packaged(name))
+
+    @property
+    def cell_length(self) -> float:
+        """Of the training cubes, pc."""
+        return float(self.record["library"]["cell_length"])
+
+    @property
+    def neighbours(self) -> int:
+        """Stars that the extinction of a cell is averaged over."""
+        return int(self.record["observation"]["neighbours"])
+
+    @property
+    def trust(self) -> Trust:
+        """The range of the training."""
+        return Trust.from_dict(self.record["trust"])
+
+    def density(self, extinction: np.ndarray, information: np.ndarray, cell_length: float) -> np.ndarray:
+        """Density in cubes.
+
+        Parameters
+        ----------
+        extinction : ndarray, shape (..., n, n, n)
+            Up to the cell centres, mag.
+        information : ndarray, shape (..., n, n, n)
+            What stars know of it; see `ExtinctionCube`.
+        cell_length : float
+            pc.
+
+        Returns
+        -------
+        ndarray, shape (..., n, n, n)
+            mag/pc.
+
+        Raises
+        ------
+        EncoderError
+            If the cubes have sides that the net can't take.
+
+        Warns
+        -----
+        TrustWarning
+            If there is more or less dust in them than the net has been trained for.
+        """
+        extinction, information = np.broadcast_arrays(extinction, information)
+        cubes = extinction.reshape(-1, *extinction.shape[-3:])
+        weights = information.reshape(cubes.shape)
+        scale = self._scale(cubes)
+        answers = [
+            self._answer(cubes[some] / scale, weights[some] * scale**2, cell_length)
+            for some in (slice(first, first + BATCH) for first in range(0, len(cubes), BATCH))
+        ]
+        density = np.concatenate(answers) if answers else np.empty(cubes.shape)
+        for warning in self.trust.check(cubes / scale, density * cell_length):
+            warnings.warn(f"the V-net may not be trusted here: {warning}", TrustWarning, stacklevel=2)
+        return (density * scale).reshape(extinction.shape)
+
+    def _scale(self, cubes: np.ndarray) -> float:
+        """What extinctions are to be divided by to come into the trusted range; one where they lie in it."""
+        low, high = self.trust.extinction
+        top = float(np.median(cubes.max(axis=(-3, -2, -1)))) if len(cubes) else 1.0
+        return 1.0 if not top > 0 or low / ROOM <= top <= high * ROOM else top / float(np.sqrt(low * high))
+
+    def _answer(self, extinction: np.ndarray, information: np.ndarray, cell_length: float) -> np.ndarray:
+        with torch.no_grad():
+            inputs = scale_inputs(
+                self.net.shape.inputs,
+                torch.as_tensor(extinction),
+                torch.as_tensor(information),
+                cell_length,
+                finite_difference,
+            )
+            return unscale_density(self.net(inputs)[:, 0], self.cell_length, cell_length).double().numpy()
+
+    def from_stars(self, stars: StarCatalogue, cube: CubeGrid) -> CubeMaps:
+        """Density of a cube as its stars tell it, without errors.
+
+        Raises
+        ------
+        EncoderError
+            If no star lies in the cube.
+        """
+        seen = ExtinctionCube.from_catalogue(stars, cube, self.neighbours)
+        return CubeMaps(cube, self.density(seen.extinction, seen.information, cube.cell_length))
+
+    def with_errors(
+        self, stars: StarCatalogue, cube: CubeGrid, draws: int = 300, seed: int = 0, progress: bool = False
+    ) -> CubeMaps:
+        """Density of a cube and its scatter when extinctions and distances are drawn again within their errors.
+
+        This is what the V-net paper (section 4.2) calls the error: it holds what the stars' own errors do to the
+        answer, and neither what the net does not know nor what lies between the stars.
+
+        Parameters
+        ----------
+        stars : StarCatalogue
+        cube : CubeGrid
+        draws : int
+        seed : int
+        progress : bool
+        """
+        total = square = np.zeros(cube.shape)
+        for inputs in monte_carlo(stars, cube, self.neighbours, draws, np.random.default_rng(seed), progress):
+            density = self.density(inputs.extinction, inputs.information, cube.cell_length)
+            total, square = total + density.sum(0), square + (density**2).sum(0)
+        mean = total / draws
+        return CubeMaps(cube, mean, np.sqrt(np.maximum(square / draws - mean**2, 0)))
+
+    def within(
+        self,
+        extinction: np.ndarray,
+        information: np.ndarray,
+        cell_length: float,
+        known: np.ndarray,
+        fills: int = 1,
+        seed: int = 0,
+    ) -> np.ndarray:
+        """Density of a part of a cube of which the rest is not known.
+
+        The rest is filled with random extinctions between the smallest and the largest of the known part (V-net paper,
+        appendix), and told to the net as known by nothing.
+
+        Parameters
+        ----------
+        extinction, information : ndarray, shape (n, n, n)
+        cell_length : float
+        known : ndarray of bool, shape (n, n, n)
+        fills : int
+            Over how many fillings to average.
+        seed : int
+
+        Returns
+        -------
+        ndarray, shape (n, n, n)
+            mag/pc; not a number outside the known part.
+
+        Raises
+        ------
+        EncoderError
+            If nothing is known.
+        """
+        if not known.any():
+            raise EncoderError("no cell of the cube is known: there is nothing to infer a density from")
+        inside = extinction[known]
+        noise = np.random.default_rng(seed).uniform(inside.min(), inside.max(), (fills, *extinction.shape))
+        filled = np.where(known, extinction, noise)
+        density = self.density(filled, np.where(known, information, 0.0), cell_length).mean(axis=0)
+        return np.where(known, density, np.nan)
+
+
+Observe = Callable[[np.ndarray, float, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+
+
+def log_density(density: np.ndarray) -> np.ndarray:
+    """log10 of the density of cubes, shape (..., n, n, n), with a floor where there is next to nothing, dex."""
+    floor = EMPTY * density.mean(axis=(-3, -2, -1), keepdims=True)
+    return np.log10(np.maximum(density, np.maximum(floor, np.finfo(float).tiny)))

@@ -1,0 +1,94 @@
+"""Where a fit starts when a V-net has looked at the stars first."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.ndimage import map_coordinates
+
+from gpdust.catalogue import StarCatalogue
+from gpdust.encoder.cube import CubeGrid
+from gpdust.encoder.encoder import Encoder, log_density
+from gpdust.encoder.neighbours import ExtinctionCube
+from gpdust.encoder.tiles import cover
+from gpdust.grid import RayGrid
+from gpdust.inference.cells import PriorOnCells
+from gpdust.inference.objective import Objective
+from gpdust.inference.response import Response
+from gpdust.inference.start import Start, projected
+from gpdust.model import DustModel
+
+CELLS = 32
+LARGE = 19.0  # pc: cells from which on the net of large regions is the nearer one (between 6 and 60 pc, in logarithm)
+CLEAR_ERROR = 0.01  # mag, of the knowledge that there is no dust in front of a region
+
+
+def seed(stars: StarCatalogue, model: DustModel, encoder: Encoder | None = None) -> Start | None:
+    """Start a fit where a V-net sees the dust.
+
+    The net's log-density is read at the model's cells and projected on its prior, each cell with the error that the
+    net showed in its validation where stars knew as much.
+
+    Parameters
+    ----------
+    stars : StarCatalogue
+        Those of the model.
+    model : DustModel
+        With either prior.
+    encoder : Encoder, optional
+        By default that of the package whose cells are nearest in length.
+
+    Returns
+    -------
+    Start or None
+        For `gpdust.fit(model, start=…)`, with any engine. None where the stars find the prior's mean as likely; a
+        fit then starts as it would have.
+
+    Raises
+    ------
+    EncoderError
+        If the package has no weights, or no star lies where the model has cells.
+    """
+    guess, error = guessed(stars, model.grid, encoder)
+    start = Start.at_prior(model.prior)
+    cells = PriorOnCells(model, start.theta)
+    mean = projected(torch.from_numpy(guess).flatten(), torch.from_numpy(error).flatten(), cells)
+    objective, nothing = Objective(cells, Response(model)), torch.empty(0, len(mean), dtype=torch.float64)
+    seeded, unseeded = (objective.gradient(objective.place(x, nothing))[0] for x in (mean, start.mean))
+    return Start(mean, start.theta) if seeded < unseeded else None
+
+
+def guessed(stars: StarCatalogue, grid: RayGrid, encoder: Encoder | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Log-density of a V-net on the cells of a grid, and its error.
+
+    Parameters
+    ----------
+    stars : StarCatalogue
+    grid : RayGrid
+    encoder : Encoder, optional
+
+    Returns
+    -------
+    log_density, error : ndarray, shape (ray, cell)
+        Dex; where no cube reaches, the error is infinite.
+    """
+    centres = (grid.edges[1:] + grid.edges[:-1]) / 2
+    shape = (grid.n_rays, grid.n_cells)
+    l = np.broadcast_to(np.rad2deg(grid.ray_l)[:, None], shape).ravel()
+    b = np.broadcast_to(np.rad2deg(grid.ray_b)[:, None], shape).ravel()
+    distance = np.broadcast_to(centres, shape).ravel()
+    encoder = encoder or _nearest_encoder(grid.edges[-1] / CELLS)
+    guess, error = np.zeros(distance.shape), np.full(distance.shape, np.inf)
+    clear = 0.0 if grid.interior_cells.start else grid.edges[0]  # pc: up to there the model has no dust
+    for cube, mine in cover(l, b, distance, CELLS, encoder.in_plane):
+        seen = ExtinctionCube.from_catalogue(stars, cube, encoder.neighbours, clear, CLEAR_ERROR)
+        density = encoder.density(seen.extinction, seen.information, cube.cell_length)
+        where = cube.to_cube(l[mine], b[mine], distance[mine]).T - 0.5  # array indices count cell centres
+        guess[mine] = map_coordinates(log_density(density), where, order=1, mode="nearest")
+        known = map_coordinates(np.log1p(seen.information), where, order=1, mode="nearest")
+        error[mine] = encoder.error(known)
+    return guess.reshape(shape), error.reshape(shape)
+
+
+def _nearest_encoder(cell_length: float) -> Encoder:
+    return Encoder.packaged("large-region" if cell_length > LARGE else "small-region")
