@@ -29,6 +29,7 @@ POINTS = ["--engine", "svi", "--prior", "inducing", "--inducing", "30"]
             ["--quick", "--cases", "linear", "--distances", "exact"],
             "| linear | exact | mgvi |",
         ),
+        ("make_cubes.py", ["--recipe", "large-region", "--cells", "8", "--count", "5"], "cubes per second"),
         ("preconditioner.py", ["--quick", "--cases", "matern-given"], "matern-given"),
         (
             "whitening.py",
