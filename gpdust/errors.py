@@ -27,3 +27,7 @@ class InferenceError(GpdustError, RuntimeError):
 
 class PosteriorError(GpdustError, ValueError):
     """A stored posterior or map can't be read, or was asked outside its region."""
+
+
+class EncoderError(GpdustError, ValueError):
+    """The V-net, its simulations or its training can't go on."""
