@@ -22,6 +22,7 @@ from gpdust.encoder import (
 )
 from gpdust.encoder import weights as weights_module
 from gpdust.encoder.symmetry import SYMMETRIES, transform, transform_at_random
+from gpdust.encoder.vnet import _LastReLU
 from gpdust.errors import EncoderError
 
 TINY = VNetShape(width=4, depth=3)
@@ -139,6 +140,15 @@ def test_a_fresh_net_is_alive_whatever_the_seed(value):
         assert outputs.mean().item() == pytest.approx(value, rel=0.5)
     with pytest.raises(EncoderError, match="empty"):
         net.start_at(0.0)
+
+
+def test_the_last_gradient_is_that_of_a_relu_but_for_what_it_raises():
+    values = torch.tensor([2.0, -2.0, 2.0, -2.0, -2.0], requires_grad=True)
+    truth = torch.tensor([3.0, 3.0, 0.0, 0.0, -1.0])
+    outputs = _LastReLU.apply(values)
+    assert outputs.tolist() == [2, 0, 2, 0, 0]
+    (outputs - truth).square().sum().backward()
+    assert values.grad.tolist() == [-2, -6, 4, 0, 0]
 
 
 def test_padding_reflects():

@@ -42,7 +42,6 @@ def learn(state: TrainingState, batch: Batch, rate: float, piece: int | None = N
         loss = mse_loss(outputs, targets) * (len(inputs) / len(batch[0]))
         state.precision.backward(loss)
         total += float(loss.detach())
-        state.alive = state.alive or bool((outputs > 0).any())
     _require_number(total, state)
     for group in state.optimizer.param_groups:
         group["lr"] = rate

@@ -55,11 +55,16 @@ class TrainingFolder:
         return {"training": self.options.deciding(), "library": self.library, "facts": self.facts}
 
     def write_net(self, state: TrainingState) -> None:
-        """Write the best net. No clock stands in its record: the same training makes the same bytes."""
+        """Write the best net. Its record holds no clock and no machine: the same training makes the same bytes."""
         net = VNet(self.options.shape)
         net.load_state_dict(state.best)
         loss = state.history["validation"][state.best_epoch]
-        known = {**self._known(state), "best_epoch": state.best_epoch + 1, "best_validation_loss": loss}
+        known = {
+            "options": self.options.deciding(),
+            **self._known(state),
+            "best_epoch": state.best_epoch + 1,
+            "best_validation_loss": loss,
+        }
         save_net(self.net, net, known)
 
     def write_record(self, state: TrainingState, cubes: dict[str, int], finished: bool) -> dict:
@@ -70,6 +75,7 @@ class TrainingFolder:
             **run_record(),
             "device": {"name": device, "precision": state.precision.name},
             "finished": finished,
+            "options": self.options.as_dict(),
             **self._known(state),
             "cubes": cubes,
             "parameters": count_parameters(state.net),
@@ -84,7 +90,6 @@ class TrainingFolder:
 
     def _known(self, state: TrainingState) -> dict:
         return {
-            "options": self.options.as_dict(),
             "library": self.library,
             "facts": self.facts,
             "cell_length": self.library["cell_length"],

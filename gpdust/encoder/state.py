@@ -35,8 +35,6 @@ class TrainingState:
         Those that come next, counted from zero.
     loss : float
         Sum over the batches of this epoch so far.
-    alive : bool
-        Whether any output of this epoch was above zero.
     seconds : float
         Spent on this epoch so far.
     history : dict of str to list of float
@@ -54,7 +52,6 @@ class TrainingState:
     epoch: int = 0
     batch: int = 0
     loss: float = 0.0
-    alive: bool = False
     seconds: float = 0.0
     history: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in HISTORY})
     best: dict[str, Tensor] = field(default_factory=dict)
@@ -74,7 +71,7 @@ class TrainingState:
         improved = self.best_epoch == self.epoch
         if improved:
             self.best = {name: value.detach().cpu().clone() for name, value in self.net.state_dict().items()}
-        self.epoch, self.batch, self.loss, self.alive, self.seconds = self.epoch + 1, 0, 0.0, False, 0.0
+        self.epoch, self.batch, self.loss, self.seconds = self.epoch + 1, 0, 0.0, 0.0
         return improved
 
     def save(self, path: str | PathLike, decided_by: dict) -> None:
@@ -119,7 +116,7 @@ class TrainingState:
             setattr(self, name, record[name])
 
 
-_NUMBERS = ("epoch", "batch", "loss", "alive", "seconds", "history", "survey")
+_NUMBERS = ("epoch", "batch", "loss", "seconds", "history", "survey")
 
 
 def _read(path: Path) -> tuple[dict, dict[str, Tensor]]:

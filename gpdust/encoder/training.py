@@ -73,8 +73,7 @@ def train(
     Raises
     ------
     EncoderError
-        If cubes and net don't fit, the loss is not a number, the net has died, or the checkpoint is that of another
-        training.
+        If cubes and net don't fit, the loss is not a number, or the checkpoint is that of another training.
     TrainingInterrupted
         On Ctrl-C, after the checkpoint has been written.
     """
@@ -174,11 +173,6 @@ class _Run:
         return self.kept
 
     def _end_epoch(self, validation: float) -> None:
-        if not self.state.alive:
-            raise EncoderError(
-                f"the net died in epoch {self.state.epoch + 1}: its last ReLU gives zero everywhere, and learns "
-                "nothing any more. Lower the learning rate, or take another seed"
-            )
         self._clock()
         improved = self.state.end_epoch(self.steps, validation, self._rate())
         self._save()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
 
 from gpdust.encoder.scaling import CHANNELS
 from gpdust.errors import EncoderError
@@ -71,7 +72,8 @@ class VNet(nn.Module):
     Each stage is two convolutions with 3³ kernels, each followed by a norm and a ReLU. On the way down, 2³ max pooling
     stands between the stages. On the way up, a transposed convolution (3³ kernels, stride 2, norm, ReLU) doubles the
     cells, the outputs of the stage of the same size on the way down are put beside its own, and a stage follows. A last
-    3³ convolution and a ReLU give the density. Padding reflects the cells at the faces of the cube.
+    3³ convolution and a ReLU give the density; only the gradient of this ReLU is not the usual one, so that the net
+    can't die. Padding reflects the cells at the faces of the cube.
 
     Convolutions before a norm have no bias, since the norm would take it away again.
 
@@ -100,9 +102,8 @@ class VNet(nn.Module):
     def start_at(self, value: float) -> None:
         """Make the outputs of a fresh net scatter closely around a positive value.
 
-        A ReLU passes no gradient where its input is negative. With a usual start half of the outputs would be cut
-        off, or all of them, and a net with none left never learns anything. So the last bias is positive, and the
-        last weights are small beside it.
+        With a usual start, half of the outputs would be cut off by the last ReLU, or by chance all of them. So the
+        last bias is positive, and the last weights are small beside it.
 
         Parameters
         ----------
@@ -147,7 +148,28 @@ class VNet(nn.Module):
         for widen, stage in zip(self.widen, self.up, strict=True):
             cubes = stage(torch.cat([widen(cubes), kept.pop()], dim=1))
         with _single_precision(cubes):  # 8 bits of a density would show
-            return self.last(cubes.float()).relu()
+            return _LastReLU.apply(self.last(cubes.float()))
+
+
+class _LastReLU(torch.autograd.Function):
+    """A ReLU that can't die: where its input is negative, a gradient that would raise it passes all the same.
+
+    A plain ReLU passes none there. Densities are so small that one step of Adam, which moves all the last weights at
+    once, can push every output below zero, and such a net would never learn again. Where the true density is zero too,
+    the gradient of the squared error is zero as well, so that empty cells stay empty.
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, values: Tensor) -> Tensor:
+        """Cut off what is negative."""
+        ctx.save_for_backward(values)
+        return values.relu()
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
+        """Pass what a ReLU passes, and what raises a cut-off output: descent goes against the gradient."""
+        (values,) = ctx.saved_tensors
+        return gradient * ((values > 0) | (gradient < 0))
 
 
 def count_parameters(net: nn.Module) -> int:
