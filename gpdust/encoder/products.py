@@ -14,6 +14,8 @@ from gpdust.encoder.weights import save_net
 from gpdust.files import write_json
 from gpdust.record import run_record
 
+CHECKPOINT, NET, RECORD = "checkpoint.safetensors", "vnet.safetensors", "training.json"
+
 
 @dataclass(frozen=True)
 class TrainingFolder:
@@ -37,17 +39,17 @@ class TrainingFolder:
     @property
     def checkpoint(self) -> Path:
         """State of the training."""
-        return self.path / "checkpoint.safetensors"
+        return self.path / CHECKPOINT
 
     @property
     def net(self) -> Path:
         """The best net so far, for `load_net`."""
-        return self.path / "vnet.safetensors"
+        return self.path / NET
 
     @property
     def record(self) -> Path:
         """Record of the training."""
-        return self.path / "training.json"
+        return self.path / RECORD
 
     @property
     def decided_by(self) -> dict:
