@@ -17,7 +17,7 @@ def gpdust(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
-@pytest.mark.parametrize("command", ["demo", "fit", "query", "check", "init"])
+@pytest.mark.parametrize("command", ["demo", "fit", "query", "check", "init", "train-vnet"])
 def test_help_has_examples(command):
     result = gpdust(command, "--help")
     assert result.exit_code == 0

@@ -13,6 +13,7 @@ from gpdust.cli.fit import fit
 from gpdust.cli.init import init
 from gpdust.cli.options import wants_traceback
 from gpdust.cli.query import query
+from gpdust.cli.train_vnet import train_vnet
 from gpdust.errors import GpdustError
 
 FAILED, INTERRUPTED = 1, 130  # click exits with 2 on wrong usage
@@ -44,7 +45,9 @@ def _message(error: Exception) -> str:
 
 
 @click.group(
-    cls=Commands, commands=[demo, fit, query, check, init], context_settings={"help_option_names": ["-h", "--help"]}
+    cls=Commands,
+    commands=[demo, fit, query, check, init, train_vnet],
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, "-V", "--version", message="gpdust %(version)s")
 def main() -> None:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import os
-import tomllib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, Field, dataclass, fields, replace
-from difflib import get_close_matches
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import get_type_hints
 
-import astropy.units as u
-
-from gpdust.config.kinds import Kind, TableKind
+from gpdust.config.reading import check_known, plain_section, read_section, read_toml, read_value, require_section
 from gpdust.config.sections import (
     FORMS,
     INDUCING_ENGINES,
@@ -26,7 +22,6 @@ from gpdust.config.sections import (
     RegionSection,
 )
 from gpdust.errors import ConfigError
-from gpdust.units import as_array
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,14 +68,7 @@ class Config:
             If there is no such file, it is not TOML, or a key or a value is not what it should be.
         """
         path = Path(path)
-        try:
-            record = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ConfigError(f"there is no configuration '{path}'; `gpdust init CATALOGUE` writes one") from None
-        except IsADirectoryError:
-            raise ConfigError(f"'{path}' is a folder; give the configuration file itself") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"'{path}' is not a TOML file: {error}") from None
+        record = read_toml(path, "`gpdust init CATALOGUE` writes one")
         return cls.from_dict(record, path.parent, str(path))
 
     @classmethod
@@ -104,7 +92,7 @@ class Config:
             Naming section and key; an unknown one with the nearest known.
         """
         sections = get_type_hints(cls)
-        _check_known(record, sections, where, "section", "[{}]".format)
+        check_known(record, sections, where, "section", "[{}]".format)
         made = {name: _section(section, record.get(name, {}), name, where) for name, section in sections.items()}
         stars = made["catalogue"]
         _check_together(made["prior"], made["fit"], where)
@@ -113,30 +101,15 @@ class Config:
 
     def as_dict(self) -> dict[str, dict[str, object]]:
         """Return plain values in the units of the file, for JSON or `from_dict`; keys that were left out are absent."""
-        return {
-            section.name: {
-                key.name: _plain(value)
-                for key in fields(getattr(self, section.name))
-                if (value := getattr(getattr(self, section.name), key.name)) is not None
-            }
-            for section in fields(self)
-        }
+        return {section.name: plain_section(getattr(self, section.name)) for section in fields(self)}
 
 
 def _section(section: type, given: object, name: str, where: str) -> object:
     """Check the keys of one section and make it."""
-    if not isinstance(given, Mapping):
-        raise ConfigError(f"{where}: [{name}] must be a section with keys, got {name} = {given!r}")
+    require_section(given, name, where)
     if forms := FORMS.get(name):
         section = _form(forms, given, name, where)
-    known = {key.name: key for key in fields(section)}
-    _check_known(given, known, f"{where}: [{name}]", "key", repr)
-    for key in known.values():
-        if key.name not in given and _is_needed(key):
-            raise ConfigError(f"{where}: [{name}] needs the key '{key.name}': {key.metadata['kind'].words}")
-    made = section(
-        **{key: _value(known[key].metadata["kind"], value, name, key, where) for key, value in given.items()}
-    )
+    made = read_section(section, given, name, where)
     if isinstance(made, PriorSection | LikelihoodSection):
         try:
             made.check()
@@ -147,11 +120,11 @@ def _section(section: type, given: object, name: str, where: str) -> object:
 
 def _form(forms: Forms, given: Mapping[str, object], name: str, where: str) -> type:
     """The form of a section that is meant; a key that only others have is refused, saying so."""
-    _check_known(given, forms.keys(), f"{where}: [{name}]", "key", repr)
+    check_known(given, forms.keys(), f"{where}: [{name}]", "key", repr)
     choice = forms.choose(given)
     if not isinstance(choice, str) or choice not in forms.of:
         of_key = next(iter(forms.of.values())).__dataclass_fields__[forms.key]
-        _value(of_key.metadata["kind"], choice, name, forms.key, where)  # raises
+        read_value(of_key.metadata["kind"], choice, name, forms.key, where)  # raises
     for key in given:
         if choice not in (owners := forms.owners(key)):
             *others, last = (f'"{owner}"' for owner in owners)
@@ -176,47 +149,3 @@ def _check_together(prior: PriorSection, fit: FitSection, where: str) -> None:
             f'{where}: [prior] learn_inducing = true needs [fit] engine = "svi", but it is "{fit.engine}"; '
             "the other engines leave inducing points where they are"
         )
-
-
-def _value(kind: Kind, given: object, section: str, key: str, where: str) -> object:
-    if isinstance(kind, TableKind):
-        name = f"{section}.{key}"
-        if not isinstance(given, Mapping):
-            raise ConfigError(f"{where}: [{name}] must be a section with keys, got {key} = {given!r}")
-        _check_known(given, kind.names, f"{where}: [{name}]", "key", repr)
-        return {entry: _value(kind.kind, value, name, entry, where) for entry, value in given.items()}
-    try:
-        return kind.parse(given)
-    except ValueError:
-        raise ConfigError(f"{where}: [{section}] {key} must be {kind.words}, got {_shown(given)}") from None
-
-
-def _is_needed(key: Field) -> bool:
-    return key.default is MISSING and key.default_factory is MISSING
-
-
-def _check_known(given: Iterable[str], known: Iterable[str], where: str, what: str, show: Callable[[str], str]) -> None:
-    """Refuse a name that is not known, with the nearest that is."""
-    known = list(known)
-    for name in given:
-        if name not in known:
-            near = get_close_matches(name, known, 1, 0.6)
-            hint = f"did you mean {show(near[0])}?" if near else f"there are {', '.join(map(show, known))}"
-            raise ConfigError(f"{where} has no {what} {show(name)}; {hint}")
-
-
-def _shown(value: object) -> str:
-    """A value the way TOML spells it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f'"{value}"' if isinstance(value, str) else repr(value)
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, u.Quantity):
-        return as_array(value, value.unit, "value").tolist()
-    if isinstance(value, Mapping):
-        return {name: _plain(entry) for name, entry in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(entry) for entry in value]
-    return str(value) if isinstance(value, Path) else value

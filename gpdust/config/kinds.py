@@ -139,6 +139,43 @@ def pair(unit: u.UnitBase, example: str) -> Kind:
     )
 
 
+def interval(example: str, above: float = -math.inf, at_least: float = -math.inf) -> Kind:
+    """Two numbers, the lower one first; they may be equal."""
+    least = "positive " if above == 0 else ""
+
+    def parse(value: object) -> tuple[float, float]:
+        low, high = (_number(end, above, at_least) for end in _list(value, 2))
+        if low > high:
+            raise ValueError
+        return low, high
+
+    return Kind(f"two {least}numbers, the lower one first, such as {example}", parse)
+
+
+def share() -> Kind:
+    """A part of all."""
+
+    def parse(value: object) -> float:
+        if _number(value, at_least=0) > 1:
+            raise ValueError
+        return float(value)
+
+    return Kind("a number from 0 to 1", parse)
+
+
+def some_of(names: Iterable[str]) -> Kind:
+    """Some names out of several, each once, in an order that counts."""
+    one = choice(names)
+
+    def parse(value: object) -> tuple[str, ...]:
+        found = tuple(one.parse(name) for name in _list(value))
+        if not found or len(set(found)) < len(found):
+            raise ValueError
+        return found
+
+    return Kind(f"a list, each entry once, each {one.words}", parse)
+
+
 def even(at_least: int) -> Kind:
     """A whole number that is even."""
 

@@ -1,9 +1,27 @@
-"""The V-net: cubes of extinction in, cubes of density out; a first guess of the map."""
+"""The V-net: cubes of extinction in, cubes of density out; a first guess of the map, learned from simulations."""
 
 from gpdust.encoder.cube import CubeGrid
 from gpdust.encoder.finite_difference import finite_difference
 from gpdust.encoder.monte_carlo import monte_carlo
 from gpdust.encoder.neighbours import ExtinctionCube
 from gpdust.encoder.observation import Observation
+from gpdust.encoder.options import TrainingOptions
+from gpdust.encoder.training import TrainingInterrupted, train
+from gpdust.encoder.vnet import VNet, VNetShape
+from gpdust.encoder.weights import load_net, packaged, save_net
 
-__all__ = ["CubeGrid", "ExtinctionCube", "Observation", "finite_difference", "monte_carlo"]
+__all__ = [
+    "CubeGrid",
+    "ExtinctionCube",
+    "Observation",
+    "TrainingInterrupted",
+    "TrainingOptions",
+    "VNet",
+    "VNetShape",
+    "finite_difference",
+    "load_net",
+    "monte_carlo",
+    "packaged",
+    "save_net",
+    "train",
+]

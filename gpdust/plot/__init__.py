@@ -1,6 +1,7 @@
 """Figures: functions that take and return matplotlib Axes, and never show or save anything by themselves."""
 
 from gpdust.plot.extinction import plot_extinction
+from gpdust.plot.loss import plot_loss
 from gpdust.plot.predictive_check import plot_predictive_check
 from gpdust.plot.ranks import plot_ranks
 from gpdust.plot.residuals import plot_residuals, plot_standardised_residuals
@@ -12,6 +13,7 @@ from gpdust.plot.trace import plot_trace
 
 __all__ = [
     "plot_extinction",
+    "plot_loss",
     "plot_predictive_check",
     "plot_ranks",
     "plot_residuals",

@@ -1,0 +1,109 @@
+"""Between cubes in mag and mag/pc and the numbers of order one that a V-net takes and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from gpdust.errors import EncoderError
+
+Difference = Callable[[Tensor, float], Tensor]
+
+
+def scale_inputs(
+    inputs: Sequence[str],
+    extinction: Tensor,
+    information: Tensor | None = None,
+    cell_length: float | None = None,
+    difference: Difference | None = None,
+) -> Tensor:
+    """Make the input channels of a V-net.
+
+    Every channel depends on E and ρL only, which are the same in a cube of another cell length.
+
+    Parameters
+    ----------
+    inputs : sequence of {"extinction", "information", "difference"}
+        extinction: ln(1 + E), the only one of the paper (equation 1), where E below zero counts as zero. information:
+        ln(1 + information) / 10, which says how well E is known. difference: asinh(100 D L) / 2, where D is a
+        density by finite differences of E.
+    extinction : Tensor, shape (..., n, n, n)
+        E, mag.
+    information : Tensor, shape (..., n, n, n), optional
+        Inverse variance of E, mag⁻².
+    cell_length : float, optional
+        L, pc.
+    difference : callable, optional
+        (extinction, cell length) -> D in mag/pc.
+
+    Returns
+    -------
+    Tensor, shape (..., channels, n, n, n)
+        float32.
+
+    Raises
+    ------
+    EncoderError
+        If what a channel is made of was not given, or there is no such channel.
+    """
+    given = {"information": information, "cell_length": cell_length, "difference": difference}
+    channels = []
+    for name in inputs:
+        if name not in CHANNELS:
+            raise EncoderError(f"there is no input {name!r}; there are {', '.join(CHANNELS)}")
+        make, needed = CHANNELS[name]
+        if missing := [word for word in needed if given[word] is None]:
+            raise EncoderError(f"the input {name!r} of this V-net needs {' and '.join(missing)}, which was not given")
+        channels.append(make(extinction, *(given[word] for word in needed)).float())
+    return torch.stack(channels, dim=-4)
+
+
+def scale_density(density: Tensor) -> Tensor:
+    """Return 10 ln(1 + ρ), what a V-net learns (paper, equation 2), from ρ in mag/pc at the training cell length."""
+    return 10 * torch.log1p(density)
+
+
+def unscale_density(output: Tensor, trained_length: float, cell_length: float | None = None) -> Tensor:
+    """Return ρ from what a V-net gives.
+
+    A net sees extinctions only, and these do not tell how long a cell is: it knows ρL, not ρ. So for the same
+    extinctions in cells of another length, ρ = ρ_net L₀ / L.
+
+    Parameters
+    ----------
+    output : Tensor
+        10 ln(1 + ρ_net).
+    trained_length : float
+        L₀, the cell length of the training cubes, pc.
+    cell_length : float, optional
+        L of these cubes, pc; that of the training by default.
+
+    Returns
+    -------
+    Tensor
+        mag/pc, shape of `output`.
+    """
+    density = torch.expm1(output / 10)
+    return density if cell_length is None else density * (trained_length / cell_length)
+
+
+def _extinction(extinction: Tensor) -> Tensor:
+    return torch.log1p(extinction.clamp(min=0))  # noise takes it below zero, and below −1 there is no logarithm
+
+
+def _information(extinction: Tensor, information: Tensor) -> Tensor:
+    return torch.log1p(information) / 10
+
+
+def _difference(extinction: Tensor, difference: Difference, cell_length: float) -> Tensor:
+    return torch.asinh(100 * torch.as_tensor(difference(extinction, cell_length)) * cell_length) / 2
+
+
+#: How each channel is made, and of what beside the extinction.
+CHANNELS: dict[str, tuple[Callable[..., Tensor], tuple[str, ...]]] = {
+    "extinction": (_extinction, ()),
+    "information": (_information, ("information",)),
+    "difference": (_difference, ("difference", "cell_length")),
+}

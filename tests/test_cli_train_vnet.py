@@ -1,0 +1,201 @@
+"""`gpdust train-vnet` from a configuration to a folder, and its configuration."""
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import matplotlib
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from test_encoder_training import MemoryLibrary, observe, stopping
+
+from gpdust.cli import main, train_vnet
+from gpdust.config.vnet import VNetConfig
+from gpdust.encoder import TrainingOptions, load_net
+from gpdust.errors import ConfigError, EncoderError
+from gpdust.plot import plot_loss
+
+CONFIG = """
+[simulations]
+recipe = "clouds"
+count = 30
+cells = 8
+seed = 1
+[network]
+width = 4
+depth = 2
+norm = "group"
+inputs = ["extinction", "information"]
+[training]
+epochs = 3
+batch = 4
+learning_rate = 3e-3
+symmetry = "mirror"
+seed = 5
+[observation]
+stars = [100, 1000]
+[output]
+folder = "out"
+"""
+
+
+@pytest.fixture
+def parts(monkeypatch):
+    """Stand-ins for the simulations and the sky; returns what they were asked for."""
+    asked = []
+
+    def make(config, progress):
+        asked.append(config)
+        wanted = config.simulations
+        library = MemoryLibrary(wanted.count, wanted.seed, wanted.cells, recipe=wanted.recipe)
+        return train_vnet.Parts(library, make.observe, None)
+
+    make.observe = observe
+    make.asked = asked
+    monkeypatch.setattr(train_vnet, "make_parts", make)
+    return make
+
+
+@pytest.fixture
+def config(tmp_path) -> Path:
+    path = tmp_path / "net.toml"
+    path.write_text(CONFIG)
+    return path
+
+
+def gpdust(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_a_net_comes_out(parts, config):
+    result = gpdust("train-vnet", config)
+    assert result.exit_code == 0, result.output
+    out = config.parent / "out"
+    record = json.loads((out / "training.json").read_text())
+    net, known = load_net(out / "vnet.safetensors")
+    assert net.shape.inputs == ("extinction", "information")
+    assert net.shape.channels == (4, 8)
+    assert record["finished"]
+    assert record["facts"] == known["facts"] == {"observation": {"stars": [100.0, 1000.0]}}
+    assert record["options"]["seed"] == 5
+    assert (out / "loss.png").stat().st_size > 10_000
+    assert f"in epoch {record['best_epoch']} of 3" in result.stdout
+    assert "simulations: 30 cubes of 8³ cells (clouds, seed 1)" in result.stdout
+    assert parts.asked[0].library_folder == out / "simulations"
+
+
+def test_interrupted_it_goes_on(parts, config):
+    assert gpdust("train-vnet", config, "--quiet").exit_code == 0
+    net = config.parent / "out" / "vnet.safetensors"
+    unbroken = net.read_bytes()
+    parts.observe = stopping(21 + 35, KeyboardInterrupt())
+    stopped = gpdust("train-vnet", config, "--fresh")
+    assert stopped.exit_code == 130
+    assert "interrupted in epoch 2 of 3; the same again goes on from" in stopped.stderr
+    parts.observe = observe
+    result = gpdust("train-vnet", config)
+    assert result.exit_code == 0
+    assert "going on from" in result.stdout
+    assert net.read_bytes() == unbroken
+
+
+def test_another_training_is_refused_until_fresh(parts, config):
+    assert gpdust("train-vnet", config, "--quiet").stdout == ""
+    config.write_text(CONFIG.replace("seed = 5", "seed = 6").replace("1000]", "2000]"))
+    refused = gpdust("train-vnet", config)
+    assert refused.exit_code == 1
+    assert "different: facts.observation.stars, training.seed" in refused.stderr
+    assert gpdust("train-vnet", config, "--fresh").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (('recipe = "clouds"', ""), "[simulations] needs the key 'recipe'"),
+        (("width = 4", "widht = 4"), "[network] has no key 'widht'; did you mean 'width'?"),
+        (("[network]", "[net]"), "has no section [net]"),
+        (("epochs = 3", "epochs = 0"), "[training] epochs must be a whole number, 1 or more, got 0"),
+        (('"information"]', '"extinction"]'), "[network] inputs must be a list, each entry once"),
+        (("[100, 1000]", "[1000, 100]"), "[observation] stars must be two positive numbers, the lower one first"),
+        (("[100, 1000]", "[1, 2]\nexact_share = 1.5"), "[observation] exact_share must be a number from 0 to 1"),
+        (("cells = 8", "cells = 9"), "[simulations] cells: a cube of 9 × 9 × 9 cells does not go through"),
+        (("batch = 4", "batch = 4\naccumulate = 9"), "[training] accumulate must lie between 1 and batch = 4"),
+        (('folder = "out"', 'file = "out"'), "[output] has no key 'file'"),
+    ],
+)
+def test_errors_name_section_and_key(parts, config, change, words):
+    assert change[0] in CONFIG
+    config.write_text(CONFIG.replace(*change))
+    result = gpdust("train-vnet", config)
+    assert result.exit_code == 1
+    assert words in result.stderr
+    assert not (config.parent / "out").exists()
+
+
+def test_parts_are_made_as_configured(config, monkeypatch):
+    """With stand-ins for the modules of simulations and observations, which need no time here."""
+    made = []
+
+    class Library:
+        @classmethod
+        def make(cls, *given):
+            made.append(given)
+            return "library"
+
+    class Observation:
+        def __init__(self, stars=None, error=(1, 2)):
+            if stars == (1, 2):
+                raise EncoderError("stars are too few")
+            self.stars, self.error = stars, error
+
+        def observe(self):
+            return self.stars, self.error
+
+    for name, attributes in {
+        "gpdust.encoder.observation": {"Observation": Observation},
+        "gpdust.encoder.finite_difference": {"finite_difference": abs},
+        "gpdust.simulate.cubes": {},
+        "gpdust.simulate.cubes.library": {"CubeLibrary": Library},
+        "gpdust.simulate.cubes.recipes": {"RECIPES": {"clouds": None}},
+    }.items():
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(**attributes))
+    parts = train_vnet.make_parts(VNetConfig.read(config), progress=False)
+    assert (parts.library, parts.difference) == ("library", None)
+    assert parts.observe() == ((100, 1000), (1, 2))  # what is not given is as it stands there
+    assert made == [(config.parent / "out" / "simulations", "clouds", 30, 1, 8, False)]
+    config.write_text(CONFIG.replace('"information"]', '"difference"]'))
+    assert train_vnet.make_parts(VNetConfig.read(config), progress=False).difference is abs
+    config.write_text(CONFIG.replace("[100, 1000]", "[1, 2]"))
+    with pytest.raises(ConfigError, match=r"\[observation\] stars are too few"):
+        train_vnet.make_parts(VNetConfig.read(config), progress=False)
+    config.write_text(CONFIG.replace('"clouds"', '"cloud"'))
+    with pytest.raises(ConfigError, match=r"\[simulations\] has no recipe 'cloud'; there are clouds"):
+        train_vnet.make_parts(VNetConfig.read(config), progress=False)
+
+
+def test_configuration_in_and_out(config):
+    read = VNetConfig.read(config)
+    network = {"width": 4, "depth": 2, "norm": "group", "inputs": ("extinction", "information")}
+    assert read.options == TrainingOptions(epochs=3, batch=4, learning_rate=3e-3, symmetry="mirror", seed=5, **network)
+    assert VNetConfig.from_dict(read.as_dict()) == read
+    least = VNetConfig.from_dict({"simulations": {"recipe": "small-region"}, "output": {"folder": "x"}}, "/data")
+    assert least.options == TrainingOptions()
+    assert least.output.folder == Path("/data/x")
+    with pytest.raises(ConfigError, match="there is no configuration"):
+        VNetConfig.read(config.parent / "none.toml")
+
+
+def test_losses_are_drawn():
+    matplotlib.use("Agg")
+    history = {"train": [0.3, 0.2, 0.1], "validation": [0.4, 0.2, 0.3]}
+    panel = plot_loss(history)
+    train, validation, kept = panel.lines
+    assert train.get_ydata().tolist() == history["train"]
+    assert validation.get_xdata().tolist() == [1, 2, 3]
+    assert kept.get_xydata().tolist() == [[2, 0.2]]
+    assert panel.get_yscale() == "log"
+    matplotlib.pyplot.close("all")
+    with pytest.raises(EncoderError, match="no epoch"):
+        plot_loss({"train": [], "validation": np.array([])})
