@@ -5,6 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
+from gpdust.errors import EncoderError
 from gpdust.simulate.cubes import RECIPES, LevyFlights, log_normal_density
 from gpdust.simulate.cubes.disc import SCALE_HEIGHT, convolved, multiplied
 from gpdust.simulate.cubes.recipes import LARGE_REGION_FLIGHTS, MOST, SMALL_REGION_FLIGHTS
@@ -151,3 +152,9 @@ def test_small_regions_are_about_a_magnitude_deep():
     assert 0.3 < np.median(depths) < 1.5
     assert max(depths) < 3
     assert [recipe.cell_length for recipe in RECIPES.values()] == [6, 60, 60]
+
+
+@pytest.mark.parametrize("cells", [2, 33, -8])
+def test_a_cube_needs_a_middle(cells):
+    with pytest.raises(EncoderError, match="even number of cells"):
+        RECIPES["small-region"].simulate(rng(), cells)

@@ -27,7 +27,7 @@ LOW_HALF, LOW_22_BITS, ONE_BIT = np.uint64(0xFFFFFFFF), np.uint64(0x3FFFFF), np.
 LOW_13_BITS, ONE = 0x1FFF, np.float32(1)
 PER_INT32, PER_24_BITS, PER_22_BITS, PER_13_BITS = (np.float32(2.0**-bits) for bits in (31, 24, 22, 13))
 
-# Read off tables and interpolated, a jump costs 5 ns, where a power and a rejection cost 19 ns
+# Read off tables and interpolated, a jump costs a quarter of one with a power and a direction by rejection
 ANGLES, SHARES = 2**10, 2**11
 EXACT_BELOW = 64  # of the shares, where the power is too steep to be interpolated
 _ANGLE = 2 * np.pi * np.arange(ANGLES + 1) / ANGLES
@@ -40,10 +40,10 @@ class LevyFlights:
 
     The published recipe names the numbers of starts, flights and jumps, but neither exponent nor smallest jump. Ours
     are chosen by eye and by the published ranges (extinction to about 1 mag at densities to about 0.05 mag/pc): with an
-    exponent of 1.3 or less a cube holds separate blobs and four fifths or more of it are empty; at 2 it is a fog with
-    few voids. At 1.7 clumps hang together, two thirds are empty, and nine tenths of the cells that hold dust span two
-    decades of density. The smallest jump is a thirtieth of a cell of 32 a side, so that clumps have an inside, and
-    long enough that flights of 20 000 jumps cross the cube: four tenths of the particles stay in it. For flights of ten
+    exponent of 1.3 or less a cube holds separate blobs and four fifths or more of it are empty; at 2 voids fill up and
+    clumps blur. At 1.7 clumps hang together, two thirds are empty, and nine tenths of the cells that hold dust span two
+    decades of density. The smallest jump is a thirtieth of a cell of 32 a side, so that clumps have an inside, and long
+    enough that flights of 20 000 jumps cross the cube: four tenths of the particles stay in it. For flights of ten
     times fewer jumps it is 10^(1 / 1.7) ≈ 4 times longer, so that they reach as far.
 
     Parameters

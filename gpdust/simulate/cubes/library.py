@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -82,6 +83,7 @@ class CubeLibrary:
             If an argument is unusable, the folder holds something else or its files are damaged.
         """
         path, chosen = Path(path), find_recipe(recipe)
+        count, seed, cells = (operator.index(number) for number in (count, seed, cells))  # JSON knows no numpy
         check_cells(cells)
         if count < 1 or seed < 0 or threads < 1:
             raise EncoderError(f"count and threads must be positive, seed not negative, not {count}, {threads}, {seed}")

@@ -24,8 +24,8 @@ Disc = Callable[[np.ndarray, float], np.ndarray]
 SMALL_SIDE, LARGE_SIDE = 192.0, 1920.0  # pc
 SMALL_REGION_FLIGHTS = LevyFlights(starts=10, flights=10, jumps=20_000)
 LARGE_REGION_FLIGHTS = LevyFlights(starts=20, flights=10, jumps=2000, smallest=4e-3, half_height=200 / LARGE_SIDE)
-LENGTH_SCALES = (60.0, 300.0)  # pc
-AMPLITUDES = (1.0, 2.5)  # of ln ρ
+LENGTH_SCALES = (90.0, 300.0)  # pc
+AMPLITUDES = (1.0, 2.0)  # of ln ρ
 
 
 def small_region(rng: np.random.Generator, cells: int) -> np.ndarray:
@@ -34,10 +34,11 @@ def small_region(rng: np.random.Generator, cells: int) -> np.ndarray:
 
 
 def large_region(rng: np.random.Generator, cells: int, disc: Disc = multiplied) -> np.ndarray:
-    """Log-normal dust in a disc, with a length scale of 60–300 pc (uniform in its logarithm) and an amplitude of 1–2.5.
+    """Log-normal dust in a disc, with a length scale of 90–300 pc (uniform in its logarithm) and an amplitude of 1–2.
 
-    From single cells of the published cubes to complexes of clouds, and from gentle waves (a factor of e) to clouds
-    that stand out by hundreds. The densest column of most cubes has 10–120 mag, where the paper says "to about 50".
+    From clouds that fill a few cells of 60 pc to complexes, and from waves of a factor of e to clouds that stand out by
+    a hundred. Shorter or stronger ones leave single cells far above the bound. The plane of a cube is some 8 mag deep
+    (1–30 mag), and its densest column 10–160 mag, where the paper says "to about 50".
     """
     length_scale = np.exp(rng.uniform(*np.log(LENGTH_SCALES)))
     amplitude = rng.uniform(*AMPLITUDES)
@@ -64,8 +65,8 @@ class Recipe:
         Density in units of its own. For a disc convolved as the paper has it, add
         ``Recipe("convolved", 1920, partial(large_region, disc=convolved), (0.01, 0.5))`` to `RECIPES`.
     bounds : (float, float)
-        Range, mag/pc, of the random density under which most cells of a cube lie. "Most" of the paper is 99.99 % here:
-        the paper's densities end at about the largest bound, and so do extinctions only with so large a share.
+        Range, mag/pc, of the random density under which most cells of a cube lie. "Most" of the paper is 99.99 % here,
+        since its densities end at about the largest bound; with 99 %, many cells would have several times as much.
     """
 
     name: str
