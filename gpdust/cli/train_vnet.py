@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,17 +14,8 @@ from gpdust.cli.options import debug_option, quiet_option
 
 if TYPE_CHECKING:
     from gpdust.config.vnet import VNetConfig
-    from gpdust.encoder.feed import Library, Observe
-    from gpdust.encoder.scaling import Difference
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a net learns from."""
-
-    library: Library
-    observe: Observe
-    difference: Difference | None
+    from gpdust.encoder.feed import Library
+    from gpdust.encoder.observation import Observation
 
 
 @click.command("train-vnet")
@@ -68,7 +59,6 @@ def train_vnet(config: Path, resume: bool, quiet: bool) -> None:
     """
     from gpdust.cli.figures import save
     from gpdust.cli.messages import Talk
-    from gpdust.config.reading import plain_section
     from gpdust.config.vnet import VNetConfig
     from gpdust.encoder import train
     from gpdust.encoder.products import CHECKPOINT
@@ -81,18 +71,17 @@ def train_vnet(config: Path, resume: bool, quiet: bool) -> None:
     if not resume:
         checkpoint.unlink(missing_ok=True)
     with talk.hearing_warnings():
-        parts = make_parts(read, progress=not quiet)
-        library = parts.library
+        library, observation = make_parts(read, progress=not quiet)
         talk.say(f"simulations: {len(library)} cubes of {library.cells}³ cells ({library.recipe}, seed {library.seed})")
         if checkpoint.exists():
             talk.say(f"going on from {checkpoint} (--fresh starts anew)")
-        facts = {"observation": plain_section(read.observation)}
-        _, record = train(library, folder, options, parts.observe, not quiet, parts.difference, facts)
+        facts = {"observation": {name: list(x) if isinstance(x, tuple) else x for name, x in asdict(observation).items()}}
+        _, record = train(library, folder, options, observation.observe, not quiet, facts)
         save(lambda: plot_loss(record["history"]), folder / "loss.png", talk)
     talk.say(_report(record, folder))
 
 
-def make_parts(config: VNetConfig, progress: bool) -> Parts:
+def make_parts(config: VNetConfig, progress: bool) -> tuple[Library, Observation]:
     """Make or open the library, and say how its cubes are seen.
 
     Raises
@@ -114,13 +103,10 @@ def make_parts(config: VNetConfig, progress: bool) -> Parts:
         observation = Observation(**given)
     except GpdustError as error:
         raise ConfigError(f"[observation] {error}") from None
-    difference = None
-    if "difference" in config.network.inputs:
-        from gpdust.encoder.finite_difference import finite_difference as difference
     path = config.library_folder
     path.parent.mkdir(parents=True, exist_ok=True)
     library = CubeLibrary.make(path, wanted.recipe, wanted.count, wanted.seed, wanted.cells, progress)
-    return Parts(library, observation.observe, difference)
+    return library, observation
 
 
 def _report(record: dict, folder: Path) -> str:

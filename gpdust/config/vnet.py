@@ -68,10 +68,13 @@ class ObservationSection:
     """[observation]: how the cubes are seen; what is left out is as `Observation` has it."""
 
     exact_share: float | None = key(kinds.share(), None)
-    stars: tuple[float, float] | None = key(kinds.interval("[1000, 100000]", above=0), None)
-    error: tuple[float, float] | None = key(kinds.interval("[0.01, 0.1]", at_least=0), None)
-    gaps: float | None = key(kinds.number(at_least=0), None)
     neighbours: int | None = key(kinds.whole(1), None)
+    stars: tuple[float, float] | None = key(kinds.interval("[1000, 100000]", at_least=1), None)
+    fractional_error: tuple[float, float] | None = key(kinds.interval("[0.01, 0.1]", at_least=0), None)
+    floor: float | None = key(kinds.number(at_least=0), None)
+    limited_share: float | None = key(kinds.share(), None)
+    gaps: int | None = key(kinds.whole(0), None)
+    gap_radius: float | None = key(kinds.number(at_least=0), None)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from gpdust.encoder.options import TrainingOptions
-from gpdust.encoder.scaling import Difference, scale_density, scale_inputs
+from gpdust.encoder.scaling import scale_density, scale_inputs
 from gpdust.encoder.symmetry import transform_at_random
 from gpdust.encoder.trust import Trust
 
@@ -57,14 +57,11 @@ class Feed:
     observe : callable
         (density, cell length, generator) -> (extinction in mag, information in mag⁻²), each of shape (n, n, n). It is
         called from several threads at once where there are `workers`.
-    difference : callable, optional
-        See `scale_inputs`.
     """
 
     library: Library
     options: TrainingOptions
     observe: Observe
-    difference: Difference | None = None
 
     def steps(self, training: Sequence[int]) -> int:
         """Steps of an epoch."""
@@ -99,7 +96,7 @@ class Feed:
         cubes = [self._cube(int(index), purpose, epoch) for index in indices]
         densities, extinctions, informations = (torch.from_numpy(np.stack(kind)) for kind in zip(*cubes, strict=True))
         length = self.library.cell_length
-        inputs = scale_inputs(self.options.inputs, extinctions, informations, length, self.difference)
+        inputs = scale_inputs(self.options.inputs, extinctions, informations, length)
         return inputs, scale_density(densities)[:, None]
 
     def _cube(self, index: int, purpose: int, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

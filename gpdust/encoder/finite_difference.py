@@ -10,6 +10,7 @@ import torch
 from gpdust.errors import EncoderError
 from gpdust.los.cartesian import cell_centres
 
+SMOOTHING = 1.5  # cells: standard deviation of the smoothing
 Cube = TypeVar("Cube", np.ndarray, torch.Tensor)
 
 
@@ -48,10 +49,59 @@ def finite_difference(extinction: Cube, cell_length: float) -> Cube:
     if len(shape) < 3 or len(set(shape[-3:])) != 1 or shape[-1] < 1:
         raise EncoderError(f"a cube of extinction has shape (..., n, n, n), not {shape}")
     cells = shape[-1]
-    from_sun = torch.from_numpy(cell_centres(cells) - (0, cells / 2, cells / 2)).to(extinction)
-    mean = extinction / (cell_length * torch.linalg.vector_norm(from_sun, dim=1).reshape(shape[-3:]))
+    mean = extinction / (cell_length * _distance(cells)).to(extinction)
+    return _outwards(mean)
+
+
+def smooth_difference(extinction: torch.Tensor, information: torch.Tensor, cell_length: float) -> torch.Tensor:
+    """The same of the mean density up to a cell smoothed over its neighbours, for noisy cubes.
+
+    Each cell counts by what is known of its mean density, information · r².
+
+    Parameters
+    ----------
+    extinction, information : Tensor, shape (..., n, n, n)
+        mag and mag⁻²; see `ExtinctionCube`.
+    cell_length : float
+        pc.
+
+    Returns
+    -------
+    Tensor, shape (..., n, n, n)
+        mag/pc.
+    """
+    cells = extinction.shape[-1]
+    length = (cell_length * _distance(cells)).to(extinction)
+    weight = information * length**2 + torch.finfo(extinction.dtype).tiny
+    return _outwards(_blurred(weight * extinction / length) / _blurred(weight))
+
+
+def _distance(cells: int) -> torch.Tensor:
+    """Distance of cell centres from the Sun in cells, shape (n, n, n)."""
+    return torch.linalg.vector_norm(_from_sun(cells), dim=0)
+
+
+def _from_sun(cells: int) -> torch.Tensor:
+    """Positions of cell centres from the Sun in cells, shape (3, n, n, n)."""
+    return torch.from_numpy(cell_centres(cells) - (0, cells / 2, cells / 2)).T.reshape(3, cells, cells, cells)
+
+
+def _outwards(mean: torch.Tensor) -> torch.Tensor:
+    """m + r · ∇m of a mean density m, shape (..., n, n, n)."""
+    cells = mean.shape[-1]
     if cells == 1:
         return mean
     slopes = torch.gradient(mean, dim=(-3, -2, -1), edge_order=min(2, cells - 1))
-    parts = from_sun.T.reshape(3, *shape[-3:])
-    return mean + sum(part * slope for part, slope in zip(parts, slopes, strict=True))
+    return mean + sum(part * slope for part, slope in zip(_from_sun(cells).to(mean), slopes, strict=True))
+
+
+def _blurred(values: torch.Tensor) -> torch.Tensor:
+    """Sums over neighbours with the weights of a Gaussian of SMOOTHING cells, shape (..., n, n, n)."""
+    reach = round(3 * SMOOTHING)
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=values.dtype) / SMOOTHING) ** 2)
+    blurred = values.reshape(-1, 1, *values.shape[-3:])
+    for axis in range(3):
+        shape, padding = [1, 1, 1], [0, 0, 0]
+        shape[axis], padding[axis] = len(kernel), reach
+        blurred = torch.nn.functional.conv3d(blurred, kernel.reshape(1, 1, *shape), padding=padding)
+    return blurred.reshape(values.shape)

@@ -19,7 +19,7 @@ def monte_carlo(
     draws: int = 300,
     *,
     rng: np.random.Generator,
-    neighbours: int = 3,
+    neighbours: int | None = None,
     chunk: int = 50,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Cubes of stars whose extinctions, and distances where they have errors, are drawn anew.
@@ -35,8 +35,8 @@ def monte_carlo(
     draws : int
         How many; the paper takes 300.
     rng : Generator
-    neighbours : int
-        Stars that make a cell.
+    neighbours : int, optional
+        Stars that make a cell; see `ExtinctionCube.of`.
     chunk : int
         Draws at a time.
 
@@ -71,7 +71,7 @@ def monte_carlo(
 
 
 def _new_places(
-    stars: StarCatalogue, cube: CubeGrid, draws: int, rng: np.random.Generator, neighbours: int
+    stars: StarCatalogue, cube: CubeGrid, draws: int, rng: np.random.Generator, neighbours: int | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Each draw with neighbours of its own."""
     sigma = as_array(stars.extinction_error, MAGNITUDE, "extinction_error")

@@ -16,6 +16,8 @@ from gpdust.units import DEGREE, MAGNITUDE, PARSEC, as_array
 
 SMALLEST_VARIANCE = 1e-4  # mag², added to that of every star
 FALL = 0.75  # how much weight the farthest neighbour loses by its distance
+FEWEST, MOST = 3, 30  # neighbours: those of the paper for its small and its large region
+PER_CELL = 4  # neighbours for each star that a cell holds on average: where stars crowd, more of them tell more
 HIGHEST_INFORMATION = 1 / SMALLEST_VARIANCE  # mag⁻²: of a star without error in the centre of the cell
 
 
@@ -53,7 +55,7 @@ class ExtinctionCube:
         extinction: np.ndarray,
         sigma: np.ndarray,
         cells: int,
-        neighbours: int = 3,
+        neighbours: int | None = None,
         dropped: int = 0,
     ) -> ExtinctionCube:
         """Average stars into the cells of a cube.
@@ -66,9 +68,9 @@ class ExtinctionCube:
             Extinction and its standard error, mag.
         cells : int
             Cells a side, n.
-        neighbours : int
+        neighbours : int, optional
             How many stars make a cell; all where there are fewer. The paper takes 3 with cells of 6 pc and 30 with
-            cells of 60 pc.
+            cells of 60 pc; by default it is between these, four times as many as a cell holds on average.
         dropped : int
             Stars that were left out before.
 
@@ -78,6 +80,8 @@ class ExtinctionCube:
             If there are no stars, or their numbers are not usable.
         """
         positions, extinction, sigma = _checked(positions, extinction, sigma, neighbours)
+        if neighbours is None:
+            neighbours = int(np.clip(round(PER_CELL * len(positions) / cells**3), FEWEST, MOST))
         count = min(neighbours, len(positions))
         distance, nearest = nearest_stars(positions, cells, count)
         farthest = distance[:, -1]
@@ -93,7 +97,7 @@ class ExtinctionCube:
         return cls(mean.astype(np.float32), information.reshape(shape).astype(np.float32), averages, dropped)
 
     @classmethod
-    def of_catalogue(cls, stars: StarCatalogue, cube: CubeGrid, neighbours: int = 3) -> ExtinctionCube:
+    def of_catalogue(cls, stars: StarCatalogue, cube: CubeGrid, neighbours: int | None = None) -> ExtinctionCube:
         """Average the stars of a catalogue that lie in a cube; the others are dropped and counted.
 
         Raises
@@ -147,7 +151,7 @@ def positions_in(stars: StarCatalogue, cube: CubeGrid, distance: np.ndarray) -> 
 
 
 def _checked(
-    positions: np.ndarray, extinction: np.ndarray, sigma: np.ndarray, neighbours: int
+    positions: np.ndarray, extinction: np.ndarray, sigma: np.ndarray, neighbours: int | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     positions, extinction, sigma = (np.asarray(x, dtype=np.float64) for x in (positions, extinction, sigma))
     if positions.ndim != 2 or positions.shape[1] != 3 or not extinction.shape == sigma.shape == positions.shape[:1]:
@@ -157,7 +161,7 @@ def _checked(
         )
     if not len(positions):
         raise EncoderError("there are no stars to make a cube of extinction from")
-    if neighbours < 1:
+    if neighbours is not None and neighbours < 1:
         raise EncoderError(f"a cell is the mean of at least one star, not of {neighbours}")
     if not all(np.isfinite(x).all() for x in (positions, extinction, sigma)) or sigma.min() < 0:
         raise EncoderError("positions, extinctions and errors of stars must be finite, and no error negative")

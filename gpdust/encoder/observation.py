@@ -29,8 +29,9 @@ class Observation:
     exact_share : float
         Probability of the exact extinction cube. Its information is that of a star without error in the centre of
         every cell, 1 / 10⁻⁴ mag⁻².
-    neighbours : int
-        Stars that make a cell: 3 with cells of 6 pc and 30 with cells of 60 pc in "3D dust maps by V-net" (MNRAS).
+    neighbours : int, optional
+        Stars that make a cell: 3 with cells of 6 pc and 30 with cells of 60 pc in "3D dust maps by V-net" (MNRAS). By
+        default as many as suit how close stars stand; see `ExtinctionCube.of`.
     stars : tuple of int
         Fewest and most stars that there are, log-uniform; those that are not seen are among them.
     fractional_error : tuple of float
@@ -59,7 +60,7 @@ class Observation:
     """
 
     exact_share: float = 0.1
-    neighbours: int = 3
+    neighbours: int | None = None
     stars: tuple[int, int] = (500, 100_000)
     fractional_error: tuple[float, float] = (0.0, 0.2)
     floor: float = 0.02
@@ -78,7 +79,7 @@ class Observation:
             if not least <= low <= high < math.inf:
                 raise EncoderError(f"{name} of an Observation is (least, largest) from {least}, not ({low}, {high})")
         for name, least in (("neighbours", 1), ("floor", 0), ("gaps", 0), ("gap_radius", 0)):
-            if not least <= getattr(self, name) < math.inf:
+            if getattr(self, name) is not None and not least <= getattr(self, name) < math.inf:
                 raise EncoderError(f"{name} of an Observation is at least {least}, not {getattr(self, name)}")
         if not self.spread > 0:
             raise EncoderError(f"spread of an Observation is positive, not {self.spread}")
@@ -157,7 +158,7 @@ class Observation:
             axis = rng.uniform(0, cells, 3) - (0, cells / 2, cells / 2)
             cosine = math.cos(math.radians(rng.uniform(0, self.gap_radius)))
             seen &= from_sun @ axis < cosine * np.linalg.norm(axis) * distance
-        return seen if np.count_nonzero(seen) >= self.neighbours else np.ones_like(seen)
+        return seen if np.count_nonzero(seen) >= (self.neighbours or 1) else np.ones_like(seen)
 
 
 def exact(density: np.ndarray, cell_length: float) -> tuple[np.ndarray, np.ndarray]:

@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from gpdust.encoder.finite_difference import finite_difference, smooth_difference
 from gpdust.errors import EncoderError
-
-Difference = Callable[[Tensor, float], Tensor]
 
 
 def scale_inputs(
@@ -17,7 +16,6 @@ def scale_inputs(
     extinction: Tensor,
     information: Tensor | None = None,
     cell_length: float | None = None,
-    difference: Difference | None = None,
 ) -> Tensor:
     """Make the input channels of a V-net.
 
@@ -25,18 +23,17 @@ def scale_inputs(
 
     Parameters
     ----------
-    inputs : sequence of {"extinction", "information", "difference"}
+    inputs : sequence of {"extinction", "information", "difference", "smooth-difference"}
         extinction: ln(1 + E), the only one of the paper (equation 1), where E below zero counts as zero. information:
-        ln(1 + information) / 10, which says how well E is known. difference: asinh(100 D L) / 2, where D is a
-        density by finite differences of E.
+        ln(1 + information) / 10, which says how well E is known. difference: asinh(100 D L) / 2, where D is the
+        density by finite differences of E along the line of sight, which a net otherwise has to find in E: no
+        convolution knows where the Sun is. smooth-difference: the same of E smoothed over neighbours, for noisy cubes.
     extinction : Tensor, shape (..., n, n, n)
         E, mag.
     information : Tensor, shape (..., n, n, n), optional
         Inverse variance of E, mag⁻².
     cell_length : float, optional
         L, pc.
-    difference : callable, optional
-        (extinction, cell length) -> D in mag/pc.
 
     Returns
     -------
@@ -48,7 +45,7 @@ def scale_inputs(
     EncoderError
         If what a channel is made of was not given, or there is no such channel.
     """
-    given = {"information": information, "cell_length": cell_length, "difference": difference}
+    given = {"information": information, "cell_length": cell_length}
     channels = []
     for name in inputs:
         if name not in CHANNELS:
@@ -97,13 +94,18 @@ def _information(extinction: Tensor, information: Tensor) -> Tensor:
     return torch.log1p(information) / 10
 
 
-def _difference(extinction: Tensor, difference: Difference, cell_length: float) -> Tensor:
-    return torch.asinh(100 * torch.as_tensor(difference(extinction, cell_length)) * cell_length) / 2
+def _difference(extinction: Tensor, cell_length: float) -> Tensor:
+    return torch.asinh(100 * finite_difference(extinction, cell_length) * cell_length) / 2
+
+
+def _smooth_difference(extinction: Tensor, information: Tensor, cell_length: float) -> Tensor:
+    return torch.asinh(100 * smooth_difference(extinction, information, cell_length) * cell_length) / 2
 
 
 #: How each channel is made, and of what beside the extinction.
 CHANNELS: dict[str, tuple[Callable[..., Tensor], tuple[str, ...]]] = {
     "extinction": (_extinction, ()),
     "information": (_information, ("information",)),
-    "difference": (_difference, ("difference", "cell_length")),
+    "difference": (_difference, ("cell_length",)),
+    "smooth-difference": (_smooth_difference, ("information", "cell_length")),
 }

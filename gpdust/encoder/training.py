@@ -17,7 +17,6 @@ from gpdust.encoder.learning import learn, mean_loss
 from gpdust.encoder.options import TrainingOptions
 from gpdust.encoder.precision import Precision, choose_device
 from gpdust.encoder.products import TrainingFolder
-from gpdust.encoder.scaling import Difference
 from gpdust.encoder.state import TrainingState
 from gpdust.encoder.vnet import VNet
 from gpdust.encoder.weights import load_net
@@ -36,7 +35,6 @@ def train(
     options: TrainingOptions,
     observe: Observe,
     progress: bool = True,
-    difference: Difference | None = None,
     facts: dict | None = None,
 ) -> tuple[VNet, dict]:
     """Train a V-net on simulated cubes, or go on with a training that was stopped.
@@ -58,8 +56,6 @@ def train(
         (density, cell length, generator) -> (extinction, information); safe to be called from threads.
     progress : bool
         Show a bar with the losses and the time left.
-    difference : callable, optional
-        See `gpdust.encoder.scaling.scale_inputs`.
     facts : dict, optional
         Plain values to be recorded that decide the training too: how `observe` observes.
 
@@ -77,7 +73,7 @@ def train(
     TrainingInterrupted
         On Ctrl-C, after the checkpoint has been written.
     """
-    run = _Run(Feed(library, options, observe, difference), Path(folder), facts or {})
+    run = _Run(Feed(library, options, observe), Path(folder), facts or {})
     bar = tqdm(total=options.epochs * run.steps, disable=not progress, unit="batch", dynamic_ncols=True, desc="train")
     with Interrupt() as interrupt, bar:
         try:
