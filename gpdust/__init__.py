@@ -78,6 +78,7 @@ _MODULES = (
     "catalogue",
     "checks",
     "config",
+    "encoder",
     "export",
     "grid",
     "plot",

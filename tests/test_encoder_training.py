@@ -137,7 +137,7 @@ def test_the_best_epoch_is_kept(tmp_path, monkeypatch):
 
 def test_a_dead_net_comes_back():
     state = fresh_state(OPTIONS)
-    state.net.last.bias.data.fill_(-0.5)
+    state.net.last.bias.data.fill_(-2.0)
     inputs = torch.rand(4, 1, 8, 8, 8)
     assert state.net(inputs).max() == 0
     for _ in range(60):
@@ -145,6 +145,19 @@ def test_a_dead_net_comes_back():
     outputs = state.net(inputs)
     assert (outputs > 0).float().mean() > 0.9
     assert (outputs - 0.1 * inputs).square().mean() < 1e-3
+
+
+def test_small_densities_are_learned_from_the_first_step():
+    state = fresh_state(replace(OPTIONS, width=16))
+    state.net.start_at(0.02)
+    losses, rng = [], torch.Generator().manual_seed(0)
+    for _ in range(25):
+        inputs = torch.rand(4, 1, 8, 8, 8, generator=rng)
+        learn(state, (inputs, 0.04 * inputs), 1e-3)
+        losses.append(state.loss)
+        state.loss = 0.0
+    assert max(losses) < 3 * losses[0]
+    assert losses[-1] < 0.5 * losses[0]
 
 
 def test_pieces_of_a_batch_add_up():

@@ -310,13 +310,16 @@ def test_a_net_in_half_the_size(tmp_path):
     save_net(tmp_path / "half.safetensors", net, {}, half=True)
     sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("full", "half")]
     assert sizes[1] < 0.6 * sizes[0]
+    net.down[0][1].running_var.fill_(1e-9)  # float16 would make it zero
+    save_net(tmp_path / "half.safetensors", net, {}, half=True)
     again, _ = load_net(tmp_path / "half.safetensors")
+    assert again.down[0][1].running_var.unique().item() == pytest.approx(1e-9)
     assert again.last.weight.dtype == torch.float32
     inputs = torch.rand(1, 1, 8, 8, 8)
     torch.testing.assert_close(again(inputs), net(inputs), rtol=1e-2, atol=1e-3)
     with torch.no_grad():
-        net.last.bias.fill_(1e6)
-    with pytest.raises(EncoderError, match=r"last.bias are too large for float16"):
+        net.last.weight.fill_(1e6)
+    with pytest.raises(EncoderError, match=r"last.weight are too large for float16"):
         save_net(tmp_path / "half.safetensors", net, {}, half=True)
 
 

@@ -87,7 +87,7 @@ def _from_sun(cells: int) -> torch.Tensor:
 
 
 def _outwards(mean: torch.Tensor) -> torch.Tensor:
-    """m + r · ∇m of a mean density m, shape (..., n, n, n)."""
+    """M + r · ∇m of a mean density m, shape (..., n, n, n)."""
     cells = mean.shape[-1]
     if cells == 1:
         return mean

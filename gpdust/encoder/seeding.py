@@ -7,7 +7,6 @@ import torch
 from scipy.ndimage import map_coordinates
 
 from gpdust.catalogue import StarCatalogue
-from gpdust.encoder.cube import CubeGrid
 from gpdust.encoder.encoder import Encoder, log_density
 from gpdust.encoder.neighbours import ExtinctionCube
 from gpdust.encoder.tiles import cover

@@ -56,4 +56,6 @@ def _nearest(axes: np.ndarray, l: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Index of the axis nearest to each direction, degrees."""
     towards = cartesian(np.deg2rad(axes[:, 0]), np.deg2rad(axes[:, 1]), np.ones(len(axes)))
     points = cartesian(np.deg2rad(l), np.deg2rad(b), np.ones(len(l)))
-    return np.concatenate([np.argmax(some @ towards.T, axis=1) for some in np.array_split(points, len(l) // 100_000 + 1)])
+    return np.concatenate(
+        [np.argmax(some @ towards.T, axis=1) for some in np.array_split(points, len(l) // 100_000 + 1)]
+    )

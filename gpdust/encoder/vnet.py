@@ -15,7 +15,7 @@ from gpdust.errors import EncoderError
 
 NORMS = ("batch", "group")
 GROUPS = 8  # of channels that a group norm looks at together, at most
-START = 0.1  # of the scaled density; see `VNet.start_at`
+START = 0.1  # scaled density; see `VNet.start_at`
 
 
 @dataclass(frozen=True)
@@ -94,26 +94,31 @@ class VNet(nn.Module):
         self.up = nn.ModuleList(_stage(2 * n, n, shape.norm) for n in reversed(channels[:-1]))
         self.last = _convolution(channels[0], 1, bias=True)
         with torch.no_grad():
-            self.last.bias.fill_(2.0)  # twice the scale of the last weights, so that few outputs reach zero
-        self.start_at(START)
+            self.last.weight.mul_(0.5)  # few outputs of a fresh net reach zero
+            self.last.bias.fill_(1.0)
+        self.register_buffer("unit", torch.tensor(START))
         self.to(memory_format=torch.channels_last_3d)  # twice as fast on a CPU
 
-    @torch.no_grad()
     def start_at(self, value: float) -> None:
-        """Make the outputs of a fresh net scatter closely around a positive value.
+        """Set the unit of the outputs, around which those of a fresh net scatter.
 
-        With a usual start, half of the outputs would be cut off by the last ReLU, or by chance all of them. So the
-        last bias is positive, and the last weights are small beside it.
+        Scaled densities are of order 0.01, but Adam moves each weight by about the learning rate, and the last
+        convolution has thousands of them: one step would throw all outputs far off, most often below zero, where the
+        last ReLU cuts them off. So the net counts in a unit of this size. What it can express stays the same.
 
         Parameters
         ----------
         value : float
-            Scaled density; the mean over the training cubes is what a net learns first.
+            Scaled density; the mean over the training cubes.
+
+        Raises
+        ------
+        EncoderError
+            If it is not positive.
         """
         if not value > 0:
             raise EncoderError(f"a V-net starts at a positive density, got {value}; are the training cubes empty?")
-        self.last.weight.mul_(value / self.last.bias)
-        self.last.bias.fill_(value)
+        self.unit.fill_(value)
 
     def forward(self, cubes: Tensor) -> Tensor:
         """Map scaled inputs to scaled densities.
@@ -148,15 +153,14 @@ class VNet(nn.Module):
         for widen, stage in zip(self.widen, self.up, strict=True):
             cubes = stage(torch.cat([widen(cubes), kept.pop()], dim=1))
         with _single_precision(cubes):  # 8 bits of a density would show
-            return _LastReLU.apply(self.last(cubes.float()))
+            return _LastReLU.apply(self.unit * self.last(cubes.float()))
 
 
 class _LastReLU(torch.autograd.Function):
     """A ReLU that can't die: where its input is negative, a gradient that would raise it passes all the same.
 
-    A plain ReLU passes none there. Densities are so small that one step of Adam, which moves all the last weights at
-    once, can push every output below zero, and such a net would never learn again. Where the true density is zero too,
-    the gradient of the squared error is zero as well, so that empty cells stay empty.
+    A plain ReLU passes none there, and a net with all outputs below zero, where a large step may throw it, would never
+    learn again. Where the true density is zero, the gradient of the squared error is zero too: empty cells stay empty.
     """
 
     @staticmethod

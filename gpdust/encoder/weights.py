@@ -31,16 +31,17 @@ def save_net(path: str | PathLike, net: VNet, record: dict, half: bool = False) 
     record : dict
         Plain values: how the net was trained, and what for. Format and shape of the net are added.
     half : bool
-        Store float16: half the size, and three digits of each weight.
+        Store kernels in float16, with three digits: half the size. What batch norm has gathered needs its range, and
+        stays float32.
 
     Raises
     ------
     EncoderError
-        If a weight is too large for float16.
+        If a kernel is too large for float16.
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in net.state_dict().items()}
     if half:
-        tensors = {name: value.half() if value.is_floating_point() else value for name, value in tensors.items()}
+        tensors = {name: value.half() if value.ndim > 1 else value for name, value in tensors.items()}
         if wrong := [name for name, value in tensors.items() if not value.isfinite().all()]:
             raise EncoderError(f"the weights {wrong[0]} are too large for float16; save the net with half=False")
     record = {**record, "format": FORMAT, "shape": asdict(net.shape)}
