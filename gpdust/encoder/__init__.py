@@ -6,8 +6,10 @@ from gpdust.encoder.monte_carlo import monte_carlo
 from gpdust.encoder.neighbours import ExtinctionCube
 from gpdust.encoder.observation import Observation
 from gpdust.encoder.options import TrainingOptions
+from gpdust.encoder.scaling import scale_density, scale_inputs, unscale_density
 from gpdust.encoder.training import TrainingInterrupted, train
-from gpdust.encoder.vnet import VNet, VNetShape
+from gpdust.encoder.trust import Trust
+from gpdust.encoder.vnet import VNet, VNetShape, count_parameters
 from gpdust.encoder.weights import load_net, packaged, save_net
 
 __all__ = [
@@ -16,12 +18,17 @@ __all__ = [
     "Observation",
     "TrainingInterrupted",
     "TrainingOptions",
+    "Trust",
     "VNet",
     "VNetShape",
+    "count_parameters",
     "finite_difference",
     "load_net",
     "monte_carlo",
     "packaged",
     "save_net",
+    "scale_density",
+    "scale_inputs",
     "train",
+    "unscale_density",
 ]
