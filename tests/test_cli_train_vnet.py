@@ -1,7 +1,9 @@
 """`gpdust train-vnet` from a configuration to a folder, and its configuration."""
 
 import json
+import re
 import sys
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -185,6 +187,21 @@ def test_configuration_in_and_out(config):
     assert least.output.folder == Path("/data/x")
     with pytest.raises(ConfigError, match="there is no configuration"):
         VNetConfig.read(config.parent / "none.toml")
+
+
+def test_documented_defaults_are_those_of_the_code():
+    text = (Path(__file__).resolve().parents[1] / "docs/configuration.md").read_text(encoding="utf-8")
+    block = tomllib.loads(re.findall(r"```toml\n(.*?)```", text, re.DOTALL)[-1])
+    least = {"simulations": {"recipe": "small-region"}, "output": {"folder": "net"}}
+    defaults, shown = VNetConfig.from_dict(least), VNetConfig.from_dict(block)
+    for section in ("simulations", "network", "training", "output"):
+        assert getattr(shown, section) == getattr(defaults, section)
+
+
+def test_help_shows_a_configuration_that_is_one():
+    shown = gpdust("train-vnet", "--help").output.split("the defaults are the paper's):")[1].split("Examples:")[0]
+    config = VNetConfig.from_dict(tomllib.loads(shown))
+    assert (config.network.width, config.simulations.count, config.training.symmetry) == (8, 2000, "square")
 
 
 def test_losses_are_drawn():

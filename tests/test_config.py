@@ -261,7 +261,8 @@ def test_files_that_cannot_be_read(tmp_path):
 def test_documented_defaults_are_those_of_the_code():
     text = (Path(__file__).resolve().parents[1] / "docs/configuration.md").read_text(encoding="utf-8")
     blocks = [tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL)]
-    assert len(blocks) == 4
+    assert len(blocks) == 5
+    assert "network" in blocks.pop()  # that of train-vnet; see test_cli_train_vnet.py
     examples = {"box_spacing": 8}
     for block in blocks:
         if block.get("fit", {}).get("engine") == "svi":

@@ -17,7 +17,7 @@ from gpdust.encoder.feed import ORDER, SURVEY, TRAINING, TURN, VALIDATION, Feed,
 from gpdust.encoder.interrupt import Interrupt
 from gpdust.encoder.learning import learn
 from gpdust.encoder.precision import Precision, choose_device
-from gpdust.encoder.training import fresh_state
+from gpdust.encoder.state import fresh_state
 from gpdust.errors import EncoderError
 
 CELLS = 8

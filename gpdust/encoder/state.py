@@ -12,7 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from gpdust.encoder.precision import Precision
+from gpdust.encoder.options import TrainingOptions
+from gpdust.encoder.precision import Precision, choose_device
 from gpdust.encoder.vnet import VNet
 from gpdust.errors import EncoderError
 from gpdust.files import atomic_path
@@ -114,6 +115,17 @@ class TrainingState:
         self.precision.restore(record["scale"])
         for name in _NUMBERS:
             setattr(self, name, record[name])
+
+
+def fresh_state(options: TrainingOptions) -> TrainingState:
+    """Weights from the seed, without touching anyone else's random numbers."""
+    device = choose_device(options.device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options.seed)
+        net = VNet(options.shape)
+    net.to(device)
+    optimizer = torch.optim.Adam(net.parameters(), lr=options.learning_rate)
+    return TrainingState(net, optimizer, Precision(options.mixed_precision, device), device)
 
 
 _NUMBERS = ("epoch", "batch", "loss", "seconds", "history", "survey")

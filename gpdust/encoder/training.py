@@ -8,16 +8,14 @@ from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 
-import torch
 from tqdm import tqdm
 
 from gpdust.encoder.feed import Batch, Feed, Library, Observe
 from gpdust.encoder.interrupt import Interrupt
 from gpdust.encoder.learning import learn, mean_loss
 from gpdust.encoder.options import TrainingOptions
-from gpdust.encoder.precision import Precision, choose_device
 from gpdust.encoder.products import TrainingFolder
-from gpdust.encoder.state import TrainingState
+from gpdust.encoder.state import fresh_state
 from gpdust.encoder.vnet import VNet
 from gpdust.encoder.weights import load_net
 from gpdust.errors import EncoderError
@@ -204,14 +202,3 @@ class _Run:
         epochs = self.options.epochs
         bar.set_description_str(f"epoch {min(state.epoch + 1, epochs)}/{epochs}", refresh=False)
         bar.set_postfix_str(", ".join(words), refresh=not state.batch)
-
-
-def fresh_state(options: TrainingOptions) -> TrainingState:
-    """Weights from the seed, without touching anyone else's random numbers."""
-    device = choose_device(options.device)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(options.seed)
-        net = VNet(options.shape)
-    net.to(device)
-    optimizer = torch.optim.Adam(net.parameters(), lr=options.learning_rate)
-    return TrainingState(net, optimizer, Precision(options.mixed_precision, device), device)
