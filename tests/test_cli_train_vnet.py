@@ -2,10 +2,10 @@
 
 import json
 import re
-import sys
 import tomllib
+from collections.abc import Callable
+from dataclasses import InitVar, dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
@@ -15,9 +15,10 @@ from test_encoder_training import MemoryLibrary, observe, stopping
 
 from gpdust.cli import main, train_vnet
 from gpdust.config.vnet import VNetConfig
-from gpdust.encoder import TrainingOptions, load_net
+from gpdust.encoder import Observation, TrainingOptions, load_net
 from gpdust.errors import ConfigError, EncoderError
 from gpdust.plot import plot_loss
+from gpdust.simulate.cubes import CubeLibrary
 
 CONFIG = """
 [simulations]
@@ -43,6 +44,15 @@ folder = "out"
 """
 
 
+@dataclass(frozen=True)
+class Sky:
+    stars: tuple[float, float]
+    observe: InitVar[Callable]
+
+    def __post_init__(self, observe):
+        object.__setattr__(self, "observe", observe)
+
+
 @pytest.fixture
 def parts(monkeypatch):
     """Stand-ins for the simulations and the sky; returns what they were asked for."""
@@ -52,7 +62,7 @@ def parts(monkeypatch):
         asked.append(config)
         wanted = config.simulations
         library = MemoryLibrary(wanted.count, wanted.seed, wanted.cells, recipe=wanted.recipe)
-        return train_vnet.Parts(library, make.observe, None)
+        return library, Sky(config.observation.stars, make.observe)
 
     make.observe = observe
     make.asked = asked
@@ -120,7 +130,7 @@ def test_another_training_is_refused_until_fresh(parts, config):
         (("[network]", "[net]"), "has no section [net]"),
         (("epochs = 3", "epochs = 0"), "[training] epochs must be a whole number, 1 or more, got 0"),
         (('"information"]', '"extinction"]'), "[network] inputs must be a list, each entry once"),
-        (("[100, 1000]", "[1000, 100]"), "[observation] stars must be two positive numbers, the lower one first"),
+        (("[100, 1000]", "[1000, 100]"), "[observation] stars must be two numbers, the lower one first"),
         (("[100, 1000]", "[1, 2]\nexact_share = 1.5"), "[observation] exact_share must be a number from 0 to 1"),
         (("cells = 8", "cells = 9"), "[simulations] cells: a cube of 9 × 9 × 9 cells does not go through"),
         (("batch = 4", "batch = 4\naccumulate = 9"), "[training] accumulate must lie between 1 and batch = 4"),
@@ -136,45 +146,21 @@ def test_errors_name_section_and_key(parts, config, change, words):
     assert not (config.parent / "out").exists()
 
 
-def test_parts_are_made_as_configured(config, monkeypatch):
-    """With stand-ins for the modules of simulations and observations, which need no time here."""
-    made = []
+def test_the_true_parts_make_a_net(config):
+    config.write_text(CONFIG.replace("clouds", "small-region").replace("[100, 1000]", "[100, 1000]\nneighbours = 2"))
+    result = gpdust("train-vnet", config, "--quiet")
+    assert result.exit_code == 0, result.output
+    out = config.parent / "out"
+    observed = json.loads((out / "training.json").read_text())["facts"]["observation"]
+    assert (observed["stars"], observed["neighbours"]) == ([100, 1000], 2)
+    assert observed["fractional_error"] == list(Observation().fractional_error)  # what is not given is as it stands
+    assert len(CubeLibrary.open(out / "simulations")) == 30
 
-    class Library:
-        @classmethod
-        def make(cls, *given):
-            made.append(given)
-            return "library"
 
-    class Observation:
-        def __init__(self, stars=None, error=(1, 2)):
-            if stars == (1, 2):
-                raise EncoderError("stars are too few")
-            self.stars, self.error = stars, error
-
-        def observe(self):
-            return self.stars, self.error
-
-    for name, attributes in {
-        "gpdust.encoder.observation": {"Observation": Observation},
-        "gpdust.encoder.finite_difference": {"finite_difference": abs},
-        "gpdust.simulate.cubes": {},
-        "gpdust.simulate.cubes.library": {"CubeLibrary": Library},
-        "gpdust.simulate.cubes.recipes": {"RECIPES": {"clouds": None}},
-    }.items():
-        monkeypatch.setitem(sys.modules, name, SimpleNamespace(**attributes))
-    parts = train_vnet.make_parts(VNetConfig.read(config), progress=False)
-    assert (parts.library, parts.difference) == ("library", None)
-    assert parts.observe() == ((100, 1000), (1, 2))  # what is not given is as it stands there
-    assert made == [(config.parent / "out" / "simulations", "clouds", 30, 1, 8, False)]
-    config.write_text(CONFIG.replace('"information"]', '"difference"]'))
-    assert train_vnet.make_parts(VNetConfig.read(config), progress=False).difference is abs
-    config.write_text(CONFIG.replace("[100, 1000]", "[1, 2]"))
-    with pytest.raises(ConfigError, match=r"\[observation\] stars are too few"):
-        train_vnet.make_parts(VNetConfig.read(config), progress=False)
-    config.write_text(CONFIG.replace('"clouds"', '"cloud"'))
-    with pytest.raises(ConfigError, match=r"\[simulations\] has no recipe 'cloud'; there are clouds"):
-        train_vnet.make_parts(VNetConfig.read(config), progress=False)
+def test_what_is_no_recipe_or_no_observation_is_refused(config):
+    assert "[simulations] has no recipe 'clouds'; there are small-region" in gpdust("train-vnet", config).stderr
+    config.write_text(CONFIG.replace("clouds", "small-region").replace("[100, 1000]", "[100, 1000]\nneighbours = 0"))
+    assert "[observation] neighbours must be" in gpdust("train-vnet", config).stderr
 
 
 def test_configuration_in_and_out(config):
@@ -196,6 +182,10 @@ def test_documented_defaults_are_those_of_the_code():
     defaults, shown = VNetConfig.from_dict(least), VNetConfig.from_dict(block)
     for section in ("simulations", "network", "training", "output"):
         assert getattr(shown, section) == getattr(defaults, section)
+    known = Observation()
+    assert {name: getattr(known, name) for name in block["observation"]} == {
+        name: tuple(value) if isinstance(value, list) else value for name, value in block["observation"].items()
+    }
 
 
 def test_help_shows_a_configuration_that_is_one():

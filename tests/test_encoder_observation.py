@@ -10,7 +10,7 @@ from torch.autograd import gradcheck
 
 import gpdust
 from gpdust.encoder.cube import CubeGrid
-from gpdust.encoder.finite_difference import finite_difference
+from gpdust.encoder.finite_difference import finite_difference, smooth_difference
 from gpdust.encoder.monte_carlo import monte_carlo
 from gpdust.encoder.nearest import nearest_stars
 from gpdust.encoder.neighbours import ExtinctionCube
@@ -316,6 +316,31 @@ def test_finite_differences_of_a_smooth_density_converge_with_the_square_of_the_
         extinction = distance * (1 - np.exp(-2 * depth)) / (2 * depth)
         errors.append(np.std(finite_difference(extinction, 1 / cells) - np.exp(-2 * depth)))
     assert errors[0] < 1e-3 and errors[1] < errors[0] / 3.5
+
+
+def test_smoothed_differences_are_exact_for_a_uniform_density_and_steadier_in_noise():
+    cells, length = 16, 6.0
+    exact_cube = cube_extinction(torch.full((cells,) * 3, 2e-3, dtype=torch.float64), length)
+    known = torch.rand(cells, cells, cells, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found = smooth_difference(exact_cube, known, length)
+    torch.testing.assert_close(found, torch.full_like(found, 2e-3), rtol=1e-9, atol=0)
+    noise = 0.02 * torch.randn(cells, cells, cells, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    steady = smooth_difference(exact_cube + noise, torch.ones_like(known), length) - 2e-3
+    assert float(steady.std()) < 0.2 * float((finite_difference(exact_cube + noise, length) - 2e-3).std())
+
+
+def test_cells_where_nothing_is_known_do_not_count_in_smoothed_differences():
+    cells, length = 8, 6.0
+    cube = cube_extinction(torch.full((cells,) * 3, 2e-3, dtype=torch.float64), length)
+    known = torch.ones_like(cube)
+    cube[4, 4, 4], known[4, 4, 4] = 1e3, 0.0
+    assert float((smooth_difference(cube, known, length) - 2e-3).abs().max()) < 1e-9
+
+
+def test_neighbours_are_as_many_as_suit_how_close_stars_stand():
+    for stars, expected in ((100, 3), (1024, 8), (20_000, 30)):
+        cube = ExtinctionCube.of(*random_stars(stars, 8), 8)
+        assert np.diff(cube.averages.indptr).tolist() == [expected] * 512
 
 
 def test_finite_differences_keep_kind_dtype_and_batches():

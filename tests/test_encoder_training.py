@@ -343,8 +343,6 @@ def test_errors_say_what_to_do(tmp_path):
         train_with(MemoryLibrary(2))
     with pytest.raises(EncoderError, match="may hold NaN"):
         train_with(sky=lambda density, *_: (density * np.nan, density))
-    with pytest.raises(EncoderError, match=r"'difference' of this V-net needs difference"):
-        train_with(inputs=("extinction", "difference"))
     with pytest.raises(EncoderError, match=r"no device 'nowhere'"):
         choose_device("nowhere")
 

@@ -21,6 +21,7 @@ from gpdust.encoder import (
     unscale_density,
 )
 from gpdust.encoder import weights as weights_module
+from gpdust.encoder.finite_difference import finite_difference, smooth_difference
 from gpdust.encoder.symmetry import SYMMETRIES, transform, transform_at_random
 from gpdust.encoder.vnet import _LastReLU
 from gpdust.errors import EncoderError
@@ -188,17 +189,15 @@ def test_scaling_is_that_of_the_paper():
 
 def test_channels_by_name():
     extinction, information = torch.rand(2, 4, 4, 4), 100 * torch.rand(2, 4, 4, 4)
-
-    def difference(extinction, cell_length):
-        return extinction / (4 * cell_length)
-
-    names = ("information", "difference", "extinction")
-    channels = scale_inputs(names, extinction, information, 60.0, difference)
+    names = ("information", "difference", "smooth-difference", "extinction")
+    channels = scale_inputs(names, extinction, information, 60.0)
     torch.testing.assert_close(channels[:, 0], torch.log(1 + information) / 10)
-    torch.testing.assert_close(channels[:, 1], torch.asinh(25 * extinction) / 2)
-    torch.testing.assert_close(channels[:, 2], torch.log(1 + extinction))
-    with pytest.raises(EncoderError, match="needs difference and cell_length"):
-        scale_inputs(("difference",), extinction)
+    torch.testing.assert_close(channels[:, 1], torch.asinh(100 * 60 * finite_difference(extinction, 60.0)) / 2)
+    smooth = smooth_difference(extinction, information, 60.0)
+    torch.testing.assert_close(channels[:, 2], torch.asinh(100 * 60 * smooth) / 2)
+    torch.testing.assert_close(channels[:, 3], torch.log(1 + extinction))
+    with pytest.raises(EncoderError, match="needs information and cell_length"):
+        scale_inputs(("smooth-difference",), extinction)
     with pytest.raises(EncoderError, match="no input 'dust'"):
         scale_inputs(("dust",), extinction)
 

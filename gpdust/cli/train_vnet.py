@@ -76,9 +76,7 @@ def train_vnet(config: Path, resume: bool, quiet: bool) -> None:
         talk.say(f"simulations: {len(library)} cubes of {library.cells}³ cells ({library.recipe}, seed {library.seed})")
         if checkpoint.exists():
             talk.say(f"going on from {checkpoint} (--fresh starts anew)")
-        facts = {
-            "observation": {name: list(x) if isinstance(x, tuple) else x for name, x in asdict(observation).items()}
-        }
+        facts = {"observation": json.loads(json.dumps(asdict(observation)))}  # as a checkpoint gives them back
         _, record = train(library, folder, options, observation.observe, not quiet, facts)
         save(lambda: plot_loss(record["history"]), folder / "loss.png", talk)
     talk.say(_report(record, folder))
