@@ -73,7 +73,7 @@ class CubeGrid:
 
     def to_galactic(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Longitude in [0, 360) and latitude (degrees) and distance (pc) of points in cells, shape (..., 3)."""
-        from_sun = (np.asarray(points, dtype=float) - self._sun) * self.cell_length
+        from_sun = (np.asarray(points, dtype=float) - self.sun) * self.cell_length
         x, y, z = np.moveaxis(from_sun @ _axes(self.l, self.b), -1, 0)
         in_plane = np.hypot(x, y)
         return np.rad2deg(np.arctan2(y, x)) % 360, np.rad2deg(np.arctan2(z, in_plane)), np.hypot(in_plane, z)
@@ -92,7 +92,7 @@ class CubeGrid:
         -------
         ndarray, shape (..., 3)
         """
-        return _from_sun(l, b, distance) @ _axes(self.l, self.b).T / self.cell_length + self._sun
+        return _from_sun(l, b, distance) @ _axes(self.l, self.b).T / self.cell_length + self.sun
 
     def holds(self, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> np.ndarray:
         """Whether points (degrees, pc) lie in the cube, its faces included; boolean."""
@@ -100,7 +100,8 @@ class CubeGrid:
         return ((points >= 0) & (points <= self.cells)).all(axis=-1)
 
     @property
-    def _sun(self) -> np.ndarray:
+    def sun(self) -> np.ndarray:
+        """Where the Sun is, in units of cells, shape (3,)."""
         return np.array([0.0, self.cells / 2, self.cells / 2])
 
     @classmethod

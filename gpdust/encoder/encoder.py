@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from gpdust.catalogue import StarCatalogue
+from gpdust.encoder.accuracy import Accuracy
 from gpdust.encoder.cube import CubeGrid
-from gpdust.encoder.finite_difference import finite_difference
-from gpdust.encoder.maps import CubeMaps
-from gpdust.encoder.neighbours import ExtinctionCube, monte_carlo
+from gpdust.encoder.maps import CubeMaps, RunningMoments
+from gpdust.encoder.monte_carlo import monte_carlo
+from gpdust.encoder.neighbours import ExtinctionCube
 from gpdust.encoder.scaling import scale_inputs, unscale_density
 from gpdust.encoder.trust import Trust
 from gpdust.encoder.vnet import VNet
@@ -23,7 +24,6 @@ from gpdust.errors import EncoderError
 
 BATCH = 8  # cubes at once
 ROOM = 2.0  # by how much the largest extinction may leave the trusted range before a cube is scaled into it
-EMPTY = 0.1  # of a cube's mean density: what counts as none, where a logarithm is needed
 
 
 class TrustWarning(UserWarning):
@@ -60,12 +60,30 @@ class Encoder:
     @property
     def cell_length(self) -> float:
         """Of the training cubes, pc."""
-        return float(self.record["library"]["cell_length"])
+        return float(self.record["cell_length"])
 
     @property
-    def neighbours(self) -> int:
-        """Stars that the extinction of a cell is averaged over."""
-        return int(self.record["observation"]["neighbours"])
+    def neighbours(self) -> int | None:
+        """Stars that make a cell; see `ExtinctionCube.of`."""
+        return self.record["facts"].get("observation", {}).get("neighbours")
+
+    @property
+    def in_plane(self) -> bool:
+        """Whether the z of its cubes must be Galactic Z."""
+        return self.record["options"]["symmetry"] == "mirror"
+
+    @property
+    def accuracy(self) -> Accuracy:
+        """How well it knew the density of cubes that it had not learned from.
+
+        Raises
+        ------
+        EncoderError
+            If the net comes from a training that did not end.
+        """
+        if "accuracy" not in self.record:
+            raise EncoderError("this V-net comes from a training that has not ended; give `gpdust train-vnet` its time")
+        return Accuracy.from_dict(self.record["accuracy"])
 
     @property
     def trust(self) -> Trust:
@@ -125,7 +143,6 @@ class Encoder:
                 torch.as_tensor(extinction),
                 torch.as_tensor(information),
                 cell_length,
-                finite_difference,
             )
             return unscale_density(self.net(inputs)[:, 0], self.cell_length, cell_length).double().numpy()
 
@@ -137,11 +154,11 @@ class Encoder:
         EncoderError
             If no star lies in the cube.
         """
-        seen = ExtinctionCube.from_catalogue(stars, cube, self.neighbours)
+        seen = ExtinctionCube.of_catalogue(stars, cube, self.neighbours)
         return CubeMaps(cube, self.density(seen.extinction, seen.information, cube.cell_length))
 
     def with_errors(
-        self, stars: StarCatalogue, cube: CubeGrid, draws: int = 300, seed: int = 0, progress: bool = False
+        self, stars: StarCatalogue, cube: CubeGrid, draws: int = 300, seed: int = 0, progress: bool = True
     ) -> CubeMaps:
         """Density of a cube and its scatter when extinctions and distances are drawn again within their errors.
 
@@ -153,15 +170,18 @@ class Encoder:
         stars : StarCatalogue
         cube : CubeGrid
         draws : int
+            The paper takes 300.
         seed : int
         progress : bool
+            Show a bar.
         """
-        total = square = np.zeros(cube.shape)
-        for inputs in monte_carlo(stars, cube, self.neighbours, draws, np.random.default_rng(seed), progress):
-            density = self.density(inputs.extinction, inputs.information, cube.cell_length)
-            total, square = total + density.sum(0), square + (density**2).sum(0)
-        mean = total / draws
-        return CubeMaps(cube, mean, np.sqrt(np.maximum(square / draws - mean**2, 0)))
+        rng, found = np.random.default_rng(seed), RunningMoments(cube.shape)
+        cubes = monte_carlo(stars, cube, draws, rng=rng, neighbours=self.neighbours, chunk=BATCH)
+        with tqdm(total=draws, desc="V-net", unit="draw", disable=not progress) as bar:
+            for extinction, information in cubes:
+                found.add(self.density(extinction, information, cube.cell_length))
+                bar.update(len(extinction))
+        return CubeMaps(cube, found.mean, found.deviation)
 
     def within(
         self,
@@ -203,12 +223,3 @@ class Encoder:
         filled = np.where(known, extinction, noise)
         density = self.density(filled, np.where(known, information, 0.0), cell_length).mean(axis=0)
         return np.where(known, density, np.nan)
-
-
-Observe = Callable[[np.ndarray, float, np.random.Generator], tuple[np.ndarray, np.ndarray]]
-
-
-def log_density(density: np.ndarray) -> np.ndarray:
-    """log10 of the density of cubes, shape (..., n, n, n), with a floor where there is next to nothing, dex."""
-    floor = EMPTY * density.mean(axis=(-3, -2, -1), keepdims=True)
-    return np.log10(np.maximum(density, np.maximum(floor, np.finfo(float).tiny)))

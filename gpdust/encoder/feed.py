@@ -26,6 +26,7 @@ Batch = tuple[Tensor, Tensor]
 Item, Made = TypeVar("Item"), TypeVar("Made")
 
 ORDER, TURN, TRAINING, VALIDATION, SURVEY = range(5)  # what a random number is for
+CHECKED = 200  # validation cubes on which the accuracy is measured
 SURVEYED = 1000  # training cubes that decide where the net starts and what it is trusted with
 
 
@@ -79,6 +80,10 @@ class Feed:
         size = self.options.batch
         batches = [indices[start : start + size] for start in range(0, len(indices), size)]
         return ahead(lambda batch: self._batch(batch, VALIDATION), batches, self.options.workers)
+
+    def validation_cubes(self, indices: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Density, extinction and information of up to CHECKED validation cubes, as the net has seen them."""
+        yield from ahead(lambda index: self._cube(int(index), VALIDATION, 0), indices[:CHECKED], self.options.workers)
 
     def survey(self, indices: np.ndarray) -> tuple[Trust, float]:
         """Look at up to a thousand training cubes: the range they span, and their mean scaled density."""

@@ -78,3 +78,29 @@ class CubeMaps:
         except (KeyError, OSError, TypeError) as failure:
             raise EncoderError(f"'{path}' does not hold the maps of a cube: {failure}") from None
         return cls(cube, density, error)
+
+
+class RunningMoments:
+    """Mean and standard deviation of draws that come a few at a time (Chan, Golub & LeVeque 1983).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of a draw.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.count, self.mean, self._squares = 0, np.zeros(shape), np.zeros(shape)
+
+    def add(self, draws: np.ndarray) -> None:
+        """Take in some draws, shape (draws, ...)."""
+        count, mean = len(draws), draws.mean(axis=0)
+        shift, total = mean - self.mean, self.count + count
+        self._squares += ((draws - mean) ** 2).sum(axis=0) + shift**2 * self.count * count / total
+        self.mean = self.mean + shift * count / total
+        self.count = total
+
+    @property
+    def deviation(self) -> np.ndarray:
+        """Standard deviation of the draws; not a number of fewer than two."""
+        return np.sqrt(self._squares / (self.count - 1)) if self.count > 1 else np.full(self.mean.shape, np.nan)

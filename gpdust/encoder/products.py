@@ -69,8 +69,8 @@ class TrainingFolder:
         }
         save_net(self.net, net, known)
 
-    def write_record(self, state: TrainingState, cubes: dict[str, int], finished: bool) -> dict:
-        """Write the record, and return it; `cubes` holds their numbers by use."""
+    def write_record(self, state: TrainingState, cubes: dict[str, int], finished: bool, found: dict) -> dict:
+        """Write the record, and return it; `cubes` holds their numbers by use, `found` what else to record."""
         history, best = state.history, state.best_epoch
         device = torch.cuda.get_device_name(state.device) if state.device.type == "cuda" else state.device.type
         record = {
@@ -85,6 +85,7 @@ class TrainingFolder:
             "best_epoch": best + 1,
             "best_validation_loss": history["validation"][best],
             "seconds": round(sum(history["seconds"]), 2),
+            **found,
             "history": history,
         }
         write_json(self.record, record)

@@ -7,15 +7,20 @@ import torch
 from scipy.ndimage import map_coordinates
 
 from gpdust.catalogue import StarCatalogue
-from gpdust.encoder.encoder import Encoder, log_density
-from gpdust.encoder.neighbours import ExtinctionCube
+from gpdust.encoder.accuracy import log_density
+from gpdust.encoder.cube import CubeGrid
+from gpdust.encoder.encoder import Encoder
+from gpdust.encoder.neighbours import ExtinctionCube, positions_in
 from gpdust.encoder.tiles import cover
+from gpdust.errors import EncoderError
 from gpdust.grid import RayGrid
 from gpdust.inference.cells import PriorOnCells
 from gpdust.inference.objective import Objective
 from gpdust.inference.response import Response
 from gpdust.inference.start import Start, projected
+from gpdust.los.cartesian import cell_centres
 from gpdust.model import DustModel
+from gpdust.units import MAGNITUDE, PARSEC, as_array
 
 CELLS = 32
 LARGE = 19.0  # pc: cells from which on the net of large regions is the nearer one (between 6 and 60 pc, in logarithm)
@@ -80,13 +85,34 @@ def guessed(stars: StarCatalogue, grid: RayGrid, encoder: Encoder | None = None)
     guess, error = np.zeros(distance.shape), np.full(distance.shape, np.inf)
     clear = 0.0 if grid.interior_cells.start else grid.edges[0]  # pc: up to there the model has no dust
     for cube, mine in cover(l, b, distance, CELLS, encoder.in_plane):
-        seen = ExtinctionCube.from_catalogue(stars, cube, encoder.neighbours, clear, CLEAR_ERROR)
+        try:
+            seen = _seen(stars, cube, clear, encoder.neighbours)
+        except EncoderError:  # no star there: the prior knows as much
+            continue
         density = encoder.density(seen.extinction, seen.information, cube.cell_length)
         where = cube.to_cube(l[mine], b[mine], distance[mine]).T - 0.5  # array indices count cell centres
         guess[mine] = map_coordinates(log_density(density), where, order=1, mode="nearest")
         known = map_coordinates(np.log1p(seen.information), where, order=1, mode="nearest")
-        error[mine] = encoder.error(known)
+        error[mine] = encoder.accuracy.at(known)
     return guess.reshape(shape), error.reshape(shape)
+
+
+def _seen(stars: StarCatalogue, cube: CubeGrid, clear: float, neighbours: int | None) -> ExtinctionCube:
+    """Extinction of a cube, with what is known of the cells nearer than `clear` (pc): that no dust is there."""
+    positions, inside = positions_in(stars, cube, as_array(stars.distance, PARSEC, "distance"))
+    extinction, sigma = (
+        as_array(getattr(stars, name), MAGNITUDE, name)[inside] for name in ("extinction", "extinction_error")
+    )
+    centres = cell_centres(cube.cells)
+    centres = centres[np.linalg.norm(centres - cube.sun, axis=1) * cube.cell_length < clear]
+    nothing = np.zeros(len(centres))
+    return ExtinctionCube.of(
+        np.concatenate([positions, centres]),
+        np.concatenate([extinction, nothing]),
+        np.concatenate([sigma, nothing + CLEAR_ERROR]),
+        cube.cells,
+        neighbours,
+    )
 
 
 def _nearest_encoder(cell_length: float) -> Encoder:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from gpdust.encoder.accuracy import Accuracy
 from gpdust.encoder.feed import Batch, Feed, Library, Observe
 from gpdust.encoder.interrupt import Interrupt
 from gpdust.encoder.learning import learn, mean_loss
@@ -17,7 +18,7 @@ from gpdust.encoder.options import TrainingOptions
 from gpdust.encoder.products import TrainingFolder
 from gpdust.encoder.state import fresh_state
 from gpdust.encoder.vnet import VNet
-from gpdust.encoder.weights import load_net
+from gpdust.encoder.weights import load_net, save_net
 from gpdust.errors import EncoderError
 
 KEPT_BYTES = 2**30  # of observed validation cubes; more are observed again each epoch
@@ -134,7 +135,11 @@ class _Run:
     def finish(self) -> tuple[VNet, dict]:
         """Write the best net and the record, and return them."""
         self.folder.write_net(self.state)
-        return load_net(self.folder.net)[0], self._write_record(finished=True)
+        net, known = load_net(self.folder.net)
+        accuracy = Accuracy.of_net(net, self.feed.validation_cubes(self.validation), self.feed.library.cell_length)
+        found = {"accuracy": accuracy.as_dict()}
+        save_net(self.folder.net, net, known | found)
+        return net, self._write_record(finished=True, found=found)
 
     def save_if_whole(self) -> str:
         """Write a checkpoint unless a step was cut in two, and say what there is to go on from."""
@@ -189,9 +194,9 @@ class _Run:
         patience, best = self.options.patience, self.state.best_epoch
         return bool(patience) and best is not None and self.state.epoch - 1 - best >= patience
 
-    def _write_record(self, finished: bool) -> dict:
+    def _write_record(self, finished: bool, found: dict | None = None) -> dict:
         cubes = {"training": len(self.training), "validation": len(self.validation)}
-        return self.folder.write_record(self.state, cubes, finished)
+        return self.folder.write_record(self.state, cubes, finished, found or {})
 
     def _show(self, bar: tqdm) -> None:
         """Epoch and losses, beside tqdm's own time left."""
