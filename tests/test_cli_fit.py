@@ -322,3 +322,28 @@ def test_query_of_no_fit(tmp_path):
     assert "holds no posterior" in gpdust("query", tmp_path, *place).stderr
     (tmp_path / "checkpoint.safetensors").write_bytes(b"")
     assert "has not ended yet" in gpdust("query", tmp_path, *place).stderr
+
+
+def test_a_fit_may_start_from_a_vnet_or_says_why_not(tmp_path, monkeypatch):
+    from gpdust.errors import EncoderError
+
+    write_stars(tmp_path)
+    config = tmp_path / "fit.toml"
+    text = CONFIG.replace("particles = 4\nmax_steps = 450", 'engine = "natural"\nstart = "vnet"').replace(
+        "inducing = 20", 'kind = "inducing"\ninducing = 20'
+    )
+    config.write_text(text)
+    with_net = gpdust("fit", config, "--out", tmp_path / "with")
+    assert with_net.exit_code == 0, with_net.output
+    assert "start: a V-net's guess" in with_net.stdout
+    assert "vnet" in json.loads((tmp_path / "with" / "fit.json").read_text())["seconds"]
+
+    def missing(name):
+        raise EncoderError(f"there is no net {name!r} in gpdust")
+
+    monkeypatch.setattr("gpdust.encoder.encoder.packaged", missing)
+    without = gpdust("fit", config, "--out", tmp_path / "without")
+    assert without.exit_code == 0, without.output
+    assert (
+        "note: the fit starts at the prior's mean, not from a V-net: there is no net 'small-region'" in without.stdout
+    )

@@ -12,9 +12,10 @@ from gpdust.cli.folder import FitFolder
 from gpdust.cli.messages import Talk
 from gpdust.cli.residuals import Residuals
 from gpdust.config import Config, build
-from gpdust.errors import ConfigError
+from gpdust.errors import ConfigError, EncoderError
 from gpdust.files import atomic_path, write_json
 from gpdust.fitting import FitInterrupted, choose_engine, fit
+from gpdust.inference import Start
 from gpdust.inference.checkpoint import fingerprint
 from gpdust.model import DustModel
 from gpdust.posterior import PercentileMaps, Posterior
@@ -64,7 +65,7 @@ def run(config: Config, folder: FitFolder, fresh: bool, talk: Talk) -> Run:
         posterior = Posterior.load(folder.posterior)
         watch.seconds["fit"] = before["seconds"]["fit"]
     else:
-        posterior = _fit(config, model, folder, watch, talk)
+        posterior = _fit(config, stars, model, folder, watch, talk)
     record = {
         "fingerprint": mark,
         "seed": config.fit.seed,
@@ -80,9 +81,15 @@ def run(config: Config, folder: FitFolder, fresh: bool, talk: Talk) -> Run:
     return Run(folder, stars, model, posterior, maps, watch, record)
 
 
-def _fit(config: Config, model: DustModel, folder: FitFolder, watch: Stopwatch, talk: Talk) -> Posterior:
+def _fit(
+    config: Config, stars: StarCatalogue, model: DustModel, folder: FitFolder, watch: Stopwatch, talk: Talk
+) -> Posterior:
+    start = None
     if folder.checkpoint.exists():
         talk.say(f"going on from {folder.checkpoint} (--fresh starts anew)")
+    elif config.fit.start == "vnet":
+        with watch.stage("vnet"):
+            start = _seeded(stars, model, talk)
     try:
         with watch.stage("fit"):
             posterior = fit(
@@ -91,6 +98,7 @@ def _fit(config: Config, model: DustModel, folder: FitFolder, watch: Stopwatch, 
                 seed=config.fit.seed,
                 progress=not talk.quiet,
                 checkpoint=folder.checkpoint,
+                start=start,
                 **build.engine_options(config),
             )
     except FitInterrupted:
@@ -98,6 +106,21 @@ def _fit(config: Config, model: DustModel, folder: FitFolder, watch: Stopwatch, 
         raise KeyboardInterrupt(f"interrupted; {kept}") from None
     posterior.save(folder.posterior)
     return posterior
+
+
+def _seeded(stars: StarCatalogue, model: DustModel, talk: Talk) -> Start | None:
+    """Where a V-net sees the dust; without weights, or with no star for it to see, the fit starts as usual."""
+    from gpdust.encoder import seed
+
+    try:
+        start = seed(stars, model)
+    except EncoderError as error:
+        talk.say(f"note: the fit starts at the prior's mean, not from a V-net: {error}")
+        return None
+    talk.say(
+        "start: a V-net's guess" if start else "start: the prior's mean, which the stars prefer to a V-net's guess"
+    )
+    return start
 
 
 def _products(

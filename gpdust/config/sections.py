@@ -175,12 +175,16 @@ class LikelihoodSection:
             raise ValueError(f"bad_share must be below 1, got {self.bad_share:g}")
 
 
+STARTS = ("prior", "vnet")
+
+
 @dataclass(frozen=True, eq=False)
 class FitSection:
     """[fit]: the engine; the keys that all forms have. All others are settings of the engine."""
 
     engine: str = key(kinds.choice(ENGINES), ENGINES[0])
     seed: int = key(kinds.whole(0), 0)
+    start: str = key(kinds.choice(STARTS), STARTS[0])
 
 
 @dataclass(frozen=True, eq=False)
