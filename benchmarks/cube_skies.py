@@ -1,0 +1,129 @@
+"""Skies in cubes, which the benchmarks of the V-net share: stars in a simulated cube, and gpdust's own fit of them."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass
+
+import astropy.units as u
+import healpy as hp
+import numpy as np
+import torch
+
+import gpdust
+from gpdust.encoder import CubeGrid, Observation
+from gpdust.fitting import ConvergenceWarning
+from gpdust.grid import HealpixGrid
+from gpdust.grid.coordinates import cartesian
+from gpdust.simulate.cubes import RECIPES
+
+TOWARDS = (180.0, 0.0)  # degrees: where the cubes lie, as in the paper
+NSIDE, DISTANCES = 16, 32  # rays 3.7° apart; cells
+SPACING = 2  # cells of the cube: of the nodes of a spectral prior; 3000 stars tell no more
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Priors of gpdust's own fits, in units of the side of a cube and of its mean density."""
+
+    length_scale: float
+    amplitude: float  # dex
+    typical: float  # density, of the mean
+
+
+SETTINGS = {
+    "small-region": Settings(0.1, 0.6, 0.3),
+    "large-region": Settings(0.1, 0.5, 0.3),
+    "large-region-levy": Settings(0.1, 0.6, 0.3),
+}
+
+
+@dataclass(frozen=True)
+class CubeSky:
+    """A simulated cube and its stars.
+
+    Attributes
+    ----------
+    recipe : str
+    cube : CubeGrid
+    density : ndarray, shape (n, n, n)
+        The truth, mag/pc.
+    positions, extinction, sigma : ndarray
+        Of the stars; cells and mag.
+    """
+
+    recipe: str
+    cube: CubeGrid
+    density: np.ndarray
+    positions: np.ndarray
+    extinction: np.ndarray
+    sigma: np.ndarray
+
+    @classmethod
+    def make(cls, recipe: str, seed: int, stars: int, fractional_error: float, cells: int = 32) -> CubeSky:
+        """A cube that no training has seen: its numbers come from a stream of their own."""
+        rng = np.random.default_rng([seed, 2**31])
+        made = RECIPES[recipe]
+        density = made.simulate(rng, cells)
+        cube = CubeGrid(cells, made.side / cells, *TOWARDS)
+        seen = Observation().catalogue(density, cube.cell_length, rng, stars, fractional_error)
+        return cls(recipe, cube, density, *seen)
+
+    @property
+    def catalogue(self) -> gpdust.StarCatalogue:
+        """The stars."""
+        l, b, distance = self.cube.to_galactic(self.positions)
+        return gpdust.StarCatalogue(
+            l=l * u.deg,
+            b=b * u.deg,
+            distance=distance * u.pc,
+            extinction=self.extinction * u.mag,
+            extinction_error=self.sigma * u.mag,
+        )
+
+    @property
+    def grid(self) -> HealpixGrid:
+        """Rays over the half of the sky in which the cube lies, as far as its farthest corner."""
+        l, b = hp.pix2ang(NSIDE, np.arange(hp.nside2npix(NSIDE)), lonlat=True)
+        towards = np.cos(np.deg2rad(l - TOWARDS[0])) * np.cos(np.deg2rad(b)) > 0
+        side = self.cube.side
+        edges = np.linspace(0, 1.01 * side * np.sqrt(1.5), DISTANCES + 1)
+        return HealpixGrid(NSIDE, edges * u.pc, np.flatnonzero(towards))
+
+    def model(self, kind: str = "spectral", learn: bool = False, inducing: int = 500) -> gpdust.DustModel:
+        """Gpdust's own model of the sky."""
+        settings, side = SETTINGS[self.recipe], self.cube.side
+        farthest = np.argsort(np.linalg.norm(self.positions - self.cube.sun, axis=1))[-300:]
+        distance = np.linalg.norm(self.positions[farthest] - self.cube.sun, axis=1) * self.cube.cell_length
+        mean = max(float(np.mean(self.extinction[farthest] / distance)), 1e-6)  # mag/pc, as anyone could tell
+        given = {
+            "length_scale": settings.length_scale * side * u.pc,
+            "amplitude": settings.amplitude,
+            "mean_density": settings.typical * mean * u.mag / u.pc,
+            "learn": learn,
+        }
+        prior = (
+            gpdust.SpectralGP("matern32", box_spacing=SPACING * self.cube.cell_length * u.pc, **given)
+            if kind == "spectral"
+            else gpdust.InducingGP("matern32", inducing=inducing, **given)
+        )
+        return gpdust.DustModel(self.catalogue, self.grid, prior)
+
+
+def fit(model: gpdust.DustModel, **options: object) -> tuple[gpdust.Posterior, float]:
+    """Posterior and seconds."""
+    started = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        posterior = gpdust.fit(model, progress=False, **options)
+    return posterior, time.perf_counter() - started
+
+
+def at_cells(posterior: gpdust.Posterior, cube: CubeGrid, samples: int = 50) -> np.ndarray:
+    """Mean and the 16th and 84th percentile of the density at the cells of a cube, mag/pc, shape (3, n, n, n)."""
+    l, b, distance = cube.points_galactic()
+    points = torch.from_numpy(cartesian(np.deg2rad(l), np.deg2rad(b), distance).reshape(-1, 3))
+    noise = torch.randn(samples, len(points), dtype=points.dtype, generator=torch.Generator().manual_seed(0))
+    draws = posterior.fields(samples, 0).density(points, noise).numpy()
+    return np.stack([draws.mean(axis=0), *np.percentile(draws, [16, 84], axis=0)]).reshape(3, *cube.shape)

@@ -1,0 +1,103 @@
+"""What a V-net's guess saves a fit: python benchmarks/seeding.py [--skies 10].
+
+Skies that no training has seen, alternately of small and of large regions: 3 000 stars in a cube with errors of 10 %.
+mgvi and svi fit each from the prior's mean (mgvi also by way of a coarse grid, its default), and from the V-net's guess.
+Printed are the steps until the ELBO has come to within --nats of that of the cold fit's end, all steps, the final
+ELBOs with their errors, and seconds. Hyperparameters are given, the same to all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+import numpy as np
+from common import machine, write_json
+from cube_skies import CubeSky, fit
+
+import gpdust
+from gpdust.encoder import Encoder, seed
+
+RECIPES = ("small-region", "large-region")
+AVERAGED = 10  # steps of svi, whose ELBO is noisy
+
+
+def steps_to(posterior: gpdust.Posterior, target: float, averaged: int) -> int:
+    """The first step after which the ELBO at full weight, averaged over some steps, is as high as the target."""
+    trace = posterior.trace
+    elbo = np.where(np.array(trace.tempering) == 1, trace.elbo, -np.inf)
+    means = np.convolve(elbo, np.ones(averaged) / averaged, "valid") if averaged > 1 else elbo
+    reached = np.flatnonzero(means >= target)
+    return int(reached[0]) + averaged if len(reached) else len(trace) + 1
+
+
+def compare(sky: CubeSky, engine: str, encoder: Encoder | None, options: argparse.Namespace) -> dict:
+    """Cold, usual and seeded fits of one sky."""
+    model = sky.model("inducing" if engine == "svi" else "spectral", inducing=options.inducing)
+    started = time.perf_counter()
+    start = seed(sky.catalogue, model, encoder)
+    seconds = time.perf_counter() - started
+    fits = {"cold": fit(model, engine=engine, **({} if engine == "svi" else {"coarse_start": False}))}
+    if engine != "svi":
+        fits["coarse"] = fit(model, engine=engine)
+    fits["seeded"] = fit(model, engine=engine, start=start)
+    averaged = AVERAGED if engine == "svi" else 1
+    end = fits["cold"][0].trace.elbo
+    target = float(np.mean(end[-5 * averaged :])) - options.nats
+    return {
+        "engine": engine,
+        "recipe": sky.recipe,
+        "dropped": start is None,
+        "seed_seconds": seconds,
+        **{
+            name: {
+                "steps": len(posterior.trace),
+                "steps_to_elbo": steps_to(posterior, target, averaged),
+                "seconds": taken,
+                "elbo": posterior.report.elbo,
+                "elbo_error": posterior.report.elbo_error,
+                "converged": posterior.report.converged,
+            }
+            for name, (posterior, taken) in fits.items()
+        },
+    }
+
+
+def main() -> None:
+    """Run, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--skies", type=int, default=10)
+    parser.add_argument("--engines", nargs="+", choices=("mgvi", "svi"), default=["mgvi", "svi"])
+    parser.add_argument("--stars", type=int, default=3000)
+    parser.add_argument("--error", type=float, default=0.1)
+    parser.add_argument("--inducing", type=int, default=300, help="points of svi's prior")
+    parser.add_argument("--nats", type=float, default=2.0, help="how near the ELBO must come")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--nets", type=Path, help="folder with RECIPE/vnet.safetensors; else the package's nets")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    print(machine(), f"seeds from {options.seed}", sep="\n", flush=True)
+    rows = []
+    for engine in options.engines:
+        print(f"\n{engine}: steps to the ELBO (all steps), ELBO at the end, seconds")
+        for number in range(options.skies):
+            recipe = RECIPES[number % 2]
+            encoder = Encoder.load(options.nets / recipe / "vnet.safetensors") if options.nets else None
+            sky = CubeSky.make(recipe, options.seed + number, options.stars, options.error)
+            found = compare(sky, engine, encoder, options)
+            rows.append(found)
+            words = [
+                f"{name} {x['steps_to_elbo']:4d} ({x['steps']:4d}) {x['elbo']:9.1f} ± {x['elbo_error']:.1f} {x['seconds']:5.0f} s"
+                for name in ("cold", "coarse", "seeded")
+                if (x := found.get(name))
+            ]
+            share = found["seeded"]["steps_to_elbo"] / found["cold"]["steps_to_elbo"]
+            print(f"{recipe:13} {'; '.join(words)}; ratio {share:.2f}", "dropped" * found["dropped"], flush=True)
+        shares = [r["seeded"]["steps_to_elbo"] / r["cold"]["steps_to_elbo"] for r in rows if r["engine"] == engine]
+        print(f"ratio of steps, seeded over cold: median {np.median(shares):.2f}, largest {max(shares):.2f}")
+    write_json(options.json, {"machine": machine(), "seed": options.seed, "rows": rows})
+
+
+if __name__ == "__main__":
+    main()
