@@ -19,7 +19,7 @@ from gpdust.grid.coordinates import cartesian
 from gpdust.simulate.cubes import RECIPES
 
 TOWARDS = (180.0, 0.0)  # degrees: where the cubes lie, as in the paper
-NSIDE, DISTANCES = 16, 32  # rays 3.7° apart; cells
+NSIDE = 16  # rays 3.7° apart, and twice as many cells in distance
 SPACING = 2  # cells of the cube: of the nodes of a spectral prior; 3000 stars tell no more
 
 
@@ -51,6 +51,8 @@ class CubeSky:
         The truth, mag/pc.
     positions, extinction, sigma : ndarray
         Of the stars; cells and mag.
+    nside : int
+        Resolution of gpdust's own fits.
     """
 
     recipe: str
@@ -59,16 +61,19 @@ class CubeSky:
     positions: np.ndarray
     extinction: np.ndarray
     sigma: np.ndarray
+    nside: int = NSIDE
 
     @classmethod
-    def make(cls, recipe: str, seed: int, stars: int, fractional_error: float, cells: int = 32) -> CubeSky:
+    def make(
+        cls, recipe: str, seed: int, stars: int, fractional_error: float, nside: int = NSIDE, cells: int = 32
+    ) -> CubeSky:
         """A cube that no training has seen: its numbers come from a stream of their own."""
         rng = np.random.default_rng([seed, 2**31])
         made = RECIPES[recipe]
         density = made.simulate(rng, cells)
         cube = CubeGrid(cells, made.side / cells, *TOWARDS)
         seen = Observation().catalogue(density, cube.cell_length, rng, stars, fractional_error)
-        return cls(recipe, cube, density, *seen)
+        return cls(recipe, cube, density, *seen, nside)
 
     @property
     def catalogue(self) -> gpdust.StarCatalogue:
@@ -85,11 +90,11 @@ class CubeSky:
     @property
     def grid(self) -> HealpixGrid:
         """Rays over the half of the sky in which the cube lies, as far as its farthest corner."""
-        l, b = hp.pix2ang(NSIDE, np.arange(hp.nside2npix(NSIDE)), lonlat=True)
+        l, b = hp.pix2ang(self.nside, np.arange(hp.nside2npix(self.nside)), lonlat=True)
         towards = np.cos(np.deg2rad(l - TOWARDS[0])) * np.cos(np.deg2rad(b)) > 0
         side = self.cube.side
-        edges = np.linspace(0, 1.01 * side * np.sqrt(1.5), DISTANCES + 1)
-        return HealpixGrid(NSIDE, edges * u.pc, np.flatnonzero(towards))
+        edges = np.linspace(0, 1.01 * side * np.sqrt(1.5), 2 * self.nside + 1)
+        return HealpixGrid(self.nside, edges * u.pc, np.flatnonzero(towards))
 
     def model(self, kind: str = "spectral", learn: bool = False, inducing: int = 500) -> gpdust.DustModel:
         """Gpdust's own model of the sky."""

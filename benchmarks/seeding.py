@@ -1,9 +1,9 @@
 """What a V-net's guess saves a fit: python benchmarks/seeding.py [--skies 10].
 
 Skies that no training has seen, alternately of small and of large regions: 3 000 stars in a cube with errors of 10 %.
-mgvi and svi fit each from the prior's mean (mgvi also by way of a coarse grid, its default), and from the V-net's guess.
-Printed are the steps until the ELBO has come to within --nats of that of the cold fit's end, all steps, the final
-ELBOs with their errors, and seconds. Hyperparameters are given, the same to all.
+mgvi and svi fit each from the prior's mean (mgvi also by way of a coarse grid, its default), and from the V-net's
+guess. Printed are the steps until the ELBO has come to within --nats of that of the cold fit's end, all
+steps, the final ELBOs with their errors, and seconds. Hyperparameters are given, the same to all.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from common import machine, write_json
-from cube_skies import CubeSky, fit
+from cube_skies import NSIDE, CubeSky, fit
 
 import gpdust
 from gpdust.encoder import Encoder, seed
@@ -73,6 +73,7 @@ def main() -> None:
     parser.add_argument("--error", type=float, default=0.1)
     parser.add_argument("--inducing", type=int, default=300, help="points of svi's prior")
     parser.add_argument("--nats", type=float, default=2.0, help="how near the ELBO must come")
+    parser.add_argument("--nside", type=int, default=NSIDE, help="of gpdust's own fits")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--nets", type=Path, help="folder with RECIPE/vnet.safetensors; else the package's nets")
     parser.add_argument("--json", type=Path)
@@ -84,11 +85,12 @@ def main() -> None:
         for number in range(options.skies):
             recipe = RECIPES[number % 2]
             encoder = Encoder.load(options.nets / recipe / "vnet.safetensors") if options.nets else None
-            sky = CubeSky.make(recipe, options.seed + number, options.stars, options.error)
+            sky = CubeSky.make(recipe, options.seed + number, options.stars, options.error, options.nside)
             found = compare(sky, engine, encoder, options)
             rows.append(found)
             words = [
-                f"{name} {x['steps_to_elbo']:4d} ({x['steps']:4d}) {x['elbo']:9.1f} ± {x['elbo_error']:.1f} {x['seconds']:5.0f} s"
+                f"{name} {x['steps_to_elbo']:4d} ({x['steps']:4d}) {x['elbo']:9.1f} ± {x['elbo_error']:.1f} "
+                f"{x['seconds']:5.0f} s"
                 for name in ("cold", "coarse", "seeded")
                 if (x := found.get(name))
             ]

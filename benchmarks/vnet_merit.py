@@ -17,7 +17,7 @@ import matplotlib as mpl
 import numpy as np
 import torch
 from common import machine, write_json
-from cube_skies import CubeSky, at_cells, fit
+from cube_skies import NSIDE, CubeSky, at_cells, fit
 from matplotlib import pyplot as plt
 
 from gpdust.encoder import Encoder, ExtinctionCube, finite_difference
@@ -101,7 +101,7 @@ def noisy_skies(recipe: str, encoder: Encoder, options: argparse.Namespace) -> t
     print("standard deviation of the truth; mgvi with given hyperparameters, and what its 68 % intervals hold")
     print("sky   V-net       finite diff.  smoothed     mgvi         ratio to fd  to mgvi   s V-net  s mgvi  68 %")
     for seed in range(options.seed, options.seed + options.skies):
-        sky = CubeSky.make(recipe, seed, options.stars, options.error)
+        sky = CubeSky.make(recipe, seed, options.stars, options.error, options.nside)
         length, truth = sky.cube.cell_length, sky.density
         started = time.perf_counter()
         seen = ExtinctionCube.of(sky.positions, sky.extinction, sky.sigma, sky.cube.cells, encoder.neighbours)
@@ -160,7 +160,7 @@ def draw(recipe: str, cubes: dict, sky: dict, folder: Path) -> None:
         left.stairs(predicted, edges, label=name)
         right.plot(scores.wavenumber, scores.correlation, label=name)
     left.set(xscale="log", yscale="log", xlabel="density (mag/pc)", ylabel="share of cells per dex")
-    right.set(xscale="log", xlabel="k (pc⁻¹)", ylabel="c(k)", ylim=(0, 1.02))
+    right.set(xlabel="k (pc⁻¹)", ylabel="c(k)", ylim=(0, 1.02))
     right.axhline(PAPER[recipe][1], color="grey", ls=":", label="paper, at least")
     for panel in (left, right):
         panel.legend(frameon=False)
@@ -205,6 +205,7 @@ def main() -> None:
     parser.add_argument("--skies", type=int, default=10, help="with stars")
     parser.add_argument("--stars", type=int, default=3000)
     parser.add_argument("--error", type=float, default=0.1)
+    parser.add_argument("--nside", type=int, default=NSIDE, help="of gpdust's own fits")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--figures", type=Path, help="folder for the figures")
     parser.add_argument("--json", type=Path)

@@ -30,6 +30,17 @@ POINTS = ["--engine", "svi", "--prior", "inducing", "--inducing", "30"]
             "| linear | exact | mgvi |",
         ),
         ("make_cubes.py", ["--recipe", "large-region", "--cells", "8", "--count", "5"], "cubes per second"),
+        ("star_pass.py", ["--stars", "300", "--shape", "4", "4", "6", "--noise", "student-t"], "student-t"),
+        (
+            "vnet_merit.py",
+            ["--recipes", "large-region", "--count", "2", "--skies", "1", "--stars", "300", "--nside", "4"],
+            "large-region: 300 stars",
+        ),
+        (
+            "seeding.py",
+            ["--skies", "1", "--engines", "mgvi", "--stars", "300", "--nside", "4"],
+            "ratio of steps, seeded over cold",
+        ),
         ("preconditioner.py", ["--quick", "--cases", "matern-given"], "matern-given"),
         (
             "whitening.py",
