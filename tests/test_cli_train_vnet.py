@@ -1,7 +1,11 @@
 """`gpdust train-vnet` from a configuration to a folder, and its configuration."""
 
 import json
+import os
 import re
+import subprocess
+import sys
+import time
 import tomllib
 from collections.abc import Callable
 from dataclasses import InitVar, dataclass
@@ -206,3 +210,57 @@ def test_losses_are_drawn():
     matplotlib.pyplot.close("all")
     with pytest.raises(EncoderError, match="no epoch"):
         plot_loss({"train": [], "validation": np.array([])})
+
+
+FIVE_HUNDRED = """
+[simulations]
+recipe = "large-region"
+count = 500
+cells = 16
+folder = "cubes"
+[network]
+width = 6
+depth = 3
+inputs = ["extinction", "information", "difference", "smooth-difference"]
+[training]
+epochs = 2
+batch = 8
+learning_rate = 2e-3
+symmetry = "mirror"
+checkpoint_minutes = 0.02
+[observation]
+stars = [200, 5000]
+[output]
+folder = "FOLDER"
+"""
+
+
+def test_five_hundred_cubes_survive_a_kill_bit_for_bit_and_lower_the_loss(tmp_path):
+    def command(folder: str) -> list[str]:
+        path = tmp_path / f"{folder}.toml"
+        path.write_text(FIVE_HUNDRED.replace("FOLDER", folder))
+        return [sys.executable, "-m", "gpdust", "train-vnet", str(path), "--quiet"]
+
+    def run(folder: str) -> None:
+        done = subprocess.run(command(folder), env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    run("unbroken")
+    killed = subprocess.Popen(command("killed"), env=environment)
+    checkpoint = tmp_path / "killed" / "checkpoint.safetensors"
+    try:
+        for _ in range(1200):
+            if checkpoint.exists() or killed.poll() is not None:
+                break
+            time.sleep(0.1)
+        assert killed.poll() is None  # in the middle of it
+    finally:
+        killed.kill()
+        killed.wait()
+    assert checkpoint.exists()
+    run("killed")
+    assert (tmp_path / "killed/vnet.safetensors").read_bytes() == (tmp_path / "unbroken/vnet.safetensors").read_bytes()
+    history = json.loads((tmp_path / "killed/training.json").read_text())["history"]
+    assert history["train"][1] < history["train"][0]
+    assert history["validation"][1] < history["validation"][0]
