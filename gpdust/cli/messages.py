@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import click
 from tqdm import tqdm
 
+from gpdust.encoder import TrustWarning
 from gpdust.fitting import ConvergenceWarning
 from gpdust.prior.cholesky import JitterWarning
 
@@ -46,7 +47,7 @@ class Talk:
     def hearing_warnings(self) -> Iterator[None]:
         """Show Python warnings in this voice instead of Python's."""
         with warnings.catch_warnings():
-            for category in (ConvergenceWarning, JitterWarning):
+            for category in (ConvergenceWarning, JitterWarning, TrustWarning):
                 warnings.simplefilter("always", category)
             warnings.showwarning = lambda message, *_args, **_options: self.warn(message)
             yield

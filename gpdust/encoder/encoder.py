@@ -23,7 +23,6 @@ from gpdust.encoder.weights import load_net, packaged
 from gpdust.errors import EncoderError
 
 BATCH = 8  # cubes at once
-ROOM = 2.0  # by how much the largest extinction may leave the trusted range before a cube is scaled into it
 
 
 class TrustWarning(UserWarning):
@@ -134,7 +133,7 @@ class Encoder:
         """What extinctions are to be divided by to come into the trusted range; one where they lie in it."""
         low, high = self.trust.extinction
         top = float(np.median(cubes.max(axis=(-3, -2, -1)))) if len(cubes) else 1.0
-        return 1.0 if not top > 0 or low / ROOM <= top <= high * ROOM else top / float(np.sqrt(low * high))
+        return 1.0 if not top > 0 or low <= top <= high else top / float(np.sqrt(low * high))
 
     def _answer(self, extinction: np.ndarray, information: np.ndarray, cell_length: float) -> np.ndarray:
         with torch.no_grad():
