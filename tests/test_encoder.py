@@ -89,6 +89,8 @@ def test_extinctions_beyond_the_training_are_scaled_into_it(encoder):
     for factor in (100.0, 0.01):
         scaled = encoder.density(factor * exact, np.full_like(exact, 1e4 / factor**2), LENGTH)
         assert_allclose(scaled, factor * found, rtol=1e-4)
+    both = encoder.density(np.stack([exact, 100 * exact]), 1e4 / np.array([1, 1e4]).reshape(2, 1, 1, 1), LENGTH)
+    assert_allclose(both, np.stack([found, 100 * found]), rtol=1e-4)  # whatever else is in a batch
 
 
 def test_what_it_was_not_trained_for_is_said(encoder):

@@ -121,7 +121,7 @@ class Encoder:
         weights = information.reshape(cubes.shape)
         scale = self._scale(cubes)
         answers = [
-            self._answer(cubes[some] / scale, weights[some] * scale**2, cell_length)
+            self._answer(cubes[some] / scale[some], weights[some] * scale[some] ** 2, cell_length)
             for some in (slice(first, first + BATCH) for first in range(0, len(cubes), BATCH))
         ]
         density = np.concatenate(answers) if answers else np.empty(cubes.shape)
@@ -129,11 +129,11 @@ class Encoder:
             warnings.warn(f"the V-net may not be trusted here: {warning}", TrustWarning, stacklevel=2)
         return (density * scale).reshape(extinction.shape)
 
-    def _scale(self, cubes: np.ndarray) -> float:
-        """What extinctions are to be divided by to come into the trusted range; one where they lie in it."""
+    def _scale(self, cubes: np.ndarray) -> np.ndarray:
+        """What each cube's extinctions are divided by to come into the trusted range; one where they lie in it."""
         low, high = self.trust.extinction
-        top = float(np.median(cubes.max(axis=(-3, -2, -1)))) if len(cubes) else 1.0
-        return 1.0 if not top > 0 or low <= top <= high else top / float(np.sqrt(low * high))
+        top = cubes.max(axis=(-3, -2, -1), keepdims=True)
+        return np.where((top > 0) & ((top < low) | (top > high)), top / np.sqrt(low * high), 1.0)
 
     def _answer(self, extinction: np.ndarray, information: np.ndarray, cell_length: float) -> np.ndarray:
         with torch.no_grad():
