@@ -22,6 +22,7 @@ from gpdust.encoder import (
 )
 from gpdust.encoder import weights as weights_module
 from gpdust.encoder.finite_difference import finite_difference, smooth_difference
+from gpdust.encoder.substitution import forward_substitution
 from gpdust.encoder.symmetry import SYMMETRIES, transform, transform_at_random
 from gpdust.encoder.vnet import _LastReLU
 from gpdust.errors import EncoderError
@@ -189,14 +190,19 @@ def test_scaling_is_that_of_the_paper():
 
 def test_channels_by_name():
     extinction, information = torch.rand(2, 4, 4, 4), 100 * torch.rand(2, 4, 4, 4)
-    names = ("information", "difference", "smooth-difference", "extinction")
+    names = ("information", "difference", "smooth-difference", "extinction", "substitution")
     channels = scale_inputs(names, extinction, information, 60.0)
     torch.testing.assert_close(channels[:, 0], torch.log(1 + information) / 10)
-    torch.testing.assert_close(channels[:, 1], torch.asinh(100 * 60 * finite_difference(extinction, 60.0)) / 2)
+    difference = finite_difference(extinction, 60.0)
+    assert (difference < 0).any()
+    torch.testing.assert_close(channels[:, 1].sign(), difference.sign())
+    torch.testing.assert_close(channels[:, 1].abs(), scale_density(difference.abs()))
     smooth = smooth_difference(extinction, information, 60.0)
-    torch.testing.assert_close(channels[:, 2], torch.asinh(100 * 60 * smooth) / 2)
+    torch.testing.assert_close(channels[:, 2], smooth.sign() * scale_density(smooth.abs()))
     torch.testing.assert_close(channels[:, 3], torch.log(1 + extinction))
-    with pytest.raises(EncoderError, match="needs information and cell_length"):
+    substituted = forward_substitution(extinction, information, 60.0)
+    torch.testing.assert_close(channels[:, 4], scale_density(substituted))
+    with pytest.raises(EncoderError, match="needs information and trained_length"):
         scale_inputs(("smooth-difference",), extinction)
     with pytest.raises(EncoderError, match="no input 'dust'"):
         scale_inputs(("dust",), extinction)

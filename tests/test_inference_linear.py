@@ -145,6 +145,9 @@ class LinearResponse(Response):
     def density_slope(self, density: torch.Tensor) -> torch.Tensor:
         return torch.full_like(density, LN10 * MEAN_DENSITY.value)
 
+    def curvature(self, slope: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(slope)
+
 
 @pytest.mark.parametrize("engine", ["natural", "mgvi"])
 def test_natural_and_mgvi_are_exact_where_extinction_is_linear(small_model, monkeypatch, engine):

@@ -141,7 +141,7 @@ class Encoder:
                 self.net.shape.inputs,
                 torch.as_tensor(extinction),
                 torch.as_tensor(information),
-                cell_length,
+                self.cell_length,
             )
             return unscale_density(self.net(inputs)[:, 0], self.cell_length, cell_length).double().numpy()
 

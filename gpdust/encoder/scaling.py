@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gpdust.encoder.finite_difference import finite_difference, smooth_difference
+from gpdust.encoder.substitution import forward_substitution
 from gpdust.errors import EncoderError
 
 
@@ -15,25 +16,27 @@ def scale_inputs(
     inputs: Sequence[str],
     extinction: Tensor,
     information: Tensor | None = None,
-    cell_length: float | None = None,
+    trained_length: float | None = None,
 ) -> Tensor:
     """Make the input channels of a V-net.
 
-    Every channel depends on E and ρL only, which are the same in a cube of another cell length.
+    Extinctions do not tell how long a cell is. Three of the channels are densities; they are taken at the cell length
+    of the training, whatever that of these cubes, and stand in the scale of the output, ±10 ln(1 + |ρ|).
 
     Parameters
     ----------
-    inputs : sequence of {"extinction", "information", "difference", "smooth-difference"}
+    inputs : sequence of str
         extinction: ln(1 + E), the only one of the paper (equation 1), where E below zero counts as zero. information:
-        ln(1 + information) / 10, which says how well E is known. difference: asinh(100 D L) / 2, where D is the
-        density by finite differences of E along the line of sight, which a net otherwise has to find in E: no
-        convolution knows where the Sun is. smooth-difference: the same of E smoothed over neighbours, for noisy cubes.
+        ln(1 + information) / 10, which says how well E is known. difference: density by finite differences of E along
+        the line of sight, which a net otherwise has to find in E: no convolution knows where the Sun is.
+        smooth-difference: the same of E smoothed over neighbours, for noisy cubes. substitution: density by
+        non-negative forward substitution, which all but solves exact cubes.
     extinction : Tensor, shape (..., n, n, n)
         E, mag.
     information : Tensor, shape (..., n, n, n), optional
         Inverse variance of E, mag⁻².
-    cell_length : float, optional
-        L, pc.
+    trained_length : float, optional
+        L₀, the cell length of the training cubes, pc.
 
     Returns
     -------
@@ -45,7 +48,7 @@ def scale_inputs(
     EncoderError
         If what a channel is made of was not given, or there is no such channel.
     """
-    given = {"information": information, "cell_length": cell_length}
+    given = {"information": information, "trained_length": trained_length}
     channels = []
     for name in inputs:
         if name not in CHANNELS:
@@ -94,18 +97,27 @@ def _information(extinction: Tensor, information: Tensor) -> Tensor:
     return torch.log1p(information) / 10
 
 
-def _difference(extinction: Tensor, cell_length: float) -> Tensor:
-    return torch.asinh(100 * finite_difference(extinction, cell_length) * cell_length) / 2
+def _difference(extinction: Tensor, length: float) -> Tensor:
+    return _scale_signed(finite_difference(extinction, length))
 
 
-def _smooth_difference(extinction: Tensor, information: Tensor, cell_length: float) -> Tensor:
-    return torch.asinh(100 * smooth_difference(extinction, information, cell_length) * cell_length) / 2
+def _smooth_difference(extinction: Tensor, information: Tensor, length: float) -> Tensor:
+    return _scale_signed(smooth_difference(extinction, information, length))
+
+
+def _substitution(extinction: Tensor, information: Tensor, length: float) -> Tensor:
+    return scale_density(forward_substitution(extinction, information, length))
+
+
+def _scale_signed(density: Tensor) -> Tensor:
+    return density.sign() * scale_density(density.abs())
 
 
 #: How each channel is made, and of what beside the extinction.
 CHANNELS: dict[str, tuple[Callable[..., Tensor], tuple[str, ...]]] = {
     "extinction": (_extinction, ()),
     "information": (_information, ("information",)),
-    "difference": (_difference, ("cell_length",)),
-    "smooth-difference": (_smooth_difference, ("information", "cell_length")),
+    "difference": (_difference, ("trained_length",)),
+    "smooth-difference": (_smooth_difference, ("information", "trained_length")),
+    "substitution": (_substitution, ("information", "trained_length")),
 }

@@ -1,4 +1,4 @@
-"""The mean that belongs to fixed draws: damped Newton steps in the metric."""
+"""The mean that belongs to fixed draws: damped Newton steps."""
 
 from __future__ import annotations
 
@@ -40,13 +40,14 @@ class Found:
 def find_mean(
     objective: Objective,
     place: Place,
-    precision_at: Callable[[Place], Precision],
+    precision_at: Callable[[Place, torch.Tensor], Precision],
     tolerance: float,
     solve_tolerance: float,
     reach: float,
     goes_on: Callable[[float], bool],
     damping: float = 0.0,
     at_most: float = math.inf,
+    relative: float = 0.0,
 ) -> Found:
     """Steps of the mean at fixed draws, until the next would gain less than the tolerance.
 
@@ -56,7 +57,7 @@ def find_mean(
     place : Place
         The start, with the draws.
     precision_at : callable
-        Place to Λ there.
+        Place, and slope of the energy by φ there, to the matrix of a Newton step.
     tolerance : float
         Predicted decrease, nats, at which to stop.
     solve_tolerance, reach : float
@@ -67,24 +68,27 @@ def find_mean(
         To begin with.
     at_most : float
         Number of steps.
+    relative : float
+        Stop too when a step would gain less than this share of what the first one did.
 
     Raises
     ------
     InferenceError
         If the objective is not finite at the start.
     """
-    value, gradient = objective.gradient(place)
+    value, slope = objective.slope(place)
     _check(value)
-    predicted, actual, taken = math.inf, math.inf, 0
-    while predicted > tolerance and taken < at_most:
-        precision = precision_at(place)
+    predicted, actual, taken, enough = math.inf, math.inf, 0, tolerance
+    while predicted > enough and taken < at_most:
+        gradient = objective.gradient_of(place, slope)
+        precision = precision_at(place, slope)
         while True:
             step = -precision.solve(gradient[None], solve_tolerance, damping, floor=tolerance)[0]
             field = objective.cells.apply(step)
             share = min(1.0, reach / max(float(field.abs().max()), 1e-12))
             predicted = _predicted(precision, step, gradient, share)
             new = place.moved(step, field, share)
-            new_value, new_gradient = objective.gradient(new)
+            new_value, new_slope = objective.slope(new)
             actual = value - new_value
             if actual >= PROMISE_KEPT * predicted or predicted < max(tolerance, ROUNDING * abs(value)):
                 break
@@ -96,12 +100,13 @@ def find_mean(
         while actual > SURPRISE * predicted > tolerance and 2 * share * float(field.abs().max()) <= reach:
             share *= 2  # the objective curves less than its metric, as where a cloud moves along its ray
             farther = place.moved(step, field, share)
-            farther_value, farther_gradient = objective.gradient(farther)
+            farther_value, farther_slope = objective.slope(farther)
             if not farther_value < new_value:
                 break
-            new, new_value, new_gradient, actual = farther, farther_value, farther_gradient, value - farther_value
+            new, new_value, new_slope, actual = farther, farther_value, farther_slope, value - farther_value
         damping = 0.0 if damping <= 1 else damping / 4
-        place, value, gradient, taken = new, new_value, new_gradient, taken + 1
+        enough = enough if taken else max(tolerance, relative * predicted)
+        place, value, slope, taken = new, new_value, new_slope, taken + 1
         if not goes_on(value):
             break
     return Found(place, damping, predicted, actual)

@@ -34,6 +34,7 @@ from gpdust.inference.precision import DensePrecision, Precision
 from gpdust.inference.preconditioner import Preconditioning
 from gpdust.inference.progress import Progress
 from gpdust.inference.response import Response
+from gpdust.inference.star_metric import StarMetric
 from gpdust.inference.start import Start
 from gpdust.inference.state import NewtonState
 from gpdust.inference.trace import Trace
@@ -45,6 +46,7 @@ COARSER = 12  # times fewer cells from grid to grid
 COARSE_GAIN = 3.0  # nats: what hyperparameters on a coarser grid need not gain
 COARSE_ROUNDS = 12  # of learning there, at most
 NEAR = 30.0  # nats: a predicted decrease at which draws begin to matter
+RELATIVE = 0.03  # of what the first step gains with new draws: less is not worth another before the next ones
 LEAST_MIXING = 0.2
 MOST_ROUNDS = 20  # of new draws
 DENSE_SAMPLES = 200  # while natural learns: there they cost little, and few draws mislead hyperparameters
@@ -54,6 +56,7 @@ KEEPING, MOVING = 30.0, 3.0  # tolerances in which the mean may then be short: a
 SHORTEST_STEP = 1e-3  # of a standardised hyperparameter
 NOISE_DRAWS = 4  # of the map, for the parameters of the noise, which hardly depend on them
 NOISE_MOVED = 0.3  # of its standard errors: what must settle before the rest can
+MATRIX_NUMBERS = 50_000_000  # of a Hessian averaged over draws, for all rays
 STUCK = 1e3  # a damping with which steps are so short that they promise nothing
 
 
@@ -85,7 +88,7 @@ class NewtonOptions:
         Whether mgvi uses its preconditioner: False shows what it is worth.
     averaged_metric : bool
         Whether Λ takes E[JᵀWJ] over the draws, as the largest ELBO asks for, with a matrix for each ray, instead of the
-        metric at the root mean square of dρ/dφ.
+        metric at the root mean square of dρ/dφ, whose intervals hold more of what they should where draws are wide.
     """
 
     samples: int = 20
@@ -250,7 +253,7 @@ class Newton:
         before = state.mean
         try:
             drawn = self._redraw(state, objective, self.options.sample_tolerance)
-            state = self._find_mean(drawn, objective, self.options.tolerance)
+            state = self._find_mean(drawn, objective, self.options.tolerance, relative=RELATIVE)
         except InferenceError:  # draws so wide that a density overflows: take less of their change
             if not len(state.draws) or state.mixing <= LEAST_MIXING:
                 raise
@@ -298,14 +301,29 @@ class Newton:
         return self._objective
 
     def _precision(self, objective: Objective, place: Place) -> Precision:
+        """Λ, of which q(v) is made."""
         self._recent = None  # let go of the last one first: it may be large
         metric = objective.metric(place, self.options.averaged_metric)
-        if self.dense:
-            self._recent = DensePrecision(objective.cells, metric)
-        else:
-            preconditioner = self._preconditioning and self._preconditioning.at(objective, place)
-            self._recent = MatrixFreePrecision(objective.cells, metric, preconditioner, self.iterations)
+        self._recent = self._precision_of(objective, place, metric)
         return self._recent
+
+    def _step_precision(self, objective: Objective, place: Place, slope: torch.Tensor) -> Precision:
+        """The matrix of a Newton step: Λ for a point estimate; over draws, the Hessian, as far as it is convex.
+
+        Where stars are few and draws wide, a step with Λ goes too far: it knows nothing of cells of a ray that vary
+        against each other, nor that denser cells are stiffer.
+        """
+        if not len(place.offsets):
+            return self._precision(objective, place)
+        rays, cells = self.response.shape
+        wide = self.model.likelihood.n_stars < rays * cells and rays * cells**2 <= MATRIX_NUMBERS
+        return self._precision_of(objective, place, objective.hessian(place, slope, wide))
+
+    def _precision_of(self, objective: Objective, place: Place, metric: StarMetric) -> Precision:
+        if self.dense:
+            return DensePrecision(objective.cells, metric)
+        preconditioner = self._preconditioning and self._preconditioning.at(objective, place)
+        return MatrixFreePrecision(objective.cells, metric, preconditioner, self.iterations)
 
     def _redraw(
         self, state: NewtonState, objective: Objective, tolerance: float, samples: int | None = None
@@ -327,7 +345,12 @@ class Newton:
         return latents, torch.randn(pairs, math.prod(self.response.shape), dtype=torch.float64, generator=generator)
 
     def _find_mean(
-        self, state: NewtonState, objective: Objective, tolerance: float, at_most: float = math.inf
+        self,
+        state: NewtonState,
+        objective: Objective,
+        tolerance: float,
+        at_most: float = math.inf,
+        relative: float = 0.0,
     ) -> NewtonState:
         """The mean that belongs to the draws."""
 
@@ -338,14 +361,17 @@ class Newton:
         found = find_mean(
             objective,
             objective.place(state.mean, state.draws),
-            lambda place: self._precision(objective, place),
+            lambda place, slope: self._step_precision(objective, place, slope),
             tolerance,
             self.options.solve_tolerance,
             self.options.reach,
             goes_on,
             state.damping,
             at_most,
+            relative,
         )
+        if len(state.draws):
+            self._precision(objective, found.place)
         return replace(
             state, mean=found.place.mean, damping=found.damping, predicted=found.predicted, actual=found.actual
         )

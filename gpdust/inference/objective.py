@@ -9,7 +9,7 @@ import torch
 
 from gpdust.inference.cells import PriorOnCells
 from gpdust.inference.response import Response
-from gpdust.inference.star_metric import StarMetric
+from gpdust.inference.star_metric import ConvexMetric, StarMetric
 
 DRAW_CELLS = 400_000  # cells of all draws that are evaluated at once: they stay in the caches
 
@@ -70,18 +70,39 @@ class Objective:
 
     def gradient(self, place: Place) -> tuple[float, torch.Tensor]:
         """F, infinite where a density overflows, and its gradient by v, shape (M,)."""
+        value, slope = self.slope(place)
+        return value, self.gradient_of(place, slope)
+
+    def gradient_of(self, place: Place, slope: torch.Tensor) -> torch.Tensor:
+        """The gradient of F by v, shape (M,), from that of the energy by φ."""
+        return place.mean + self.cells.adjoint(slope)
+
+    def slope(self, place: Place) -> tuple[float, torch.Tensor]:
+        """F, infinite where a density overflows, and the gradient of its energy by φ, shape (cells,)."""
         energy, slope, count = 0.0, torch.zeros_like(place.log_density), 0
         for some in self._blocks(place):
             energies, slopes = self.response.energy_and_gradient(some)
             energy, count = energy + float(energies.sum()), count + len(some)
             slope += slopes.sum(0)
         value = 0.5 * float(place.mean.square().sum()) + energy / count
-        value = value if math.isfinite(value) else math.inf
-        return value, place.mean + self.cells.adjoint(slope / count)
+        return value if math.isfinite(value) else math.inf, slope / count
 
     def metric(self, place: Place, averaged: bool = False) -> StarMetric:
         """G at the root mean square of the draws, or averaged over them."""
         return self.response.metric(place.log_densities(), averaged)
+
+    def hessian(self, place: Place, slope: torch.Tensor, averaged: bool) -> StarMetric:
+        """The Hessian of the energy, with what Gauss and Newton leave out where that is positive; for steps.
+
+        Parameters
+        ----------
+        place : Place
+        slope : Tensor, shape (cells,)
+            Of the energy by φ, there.
+        averaged : bool
+            See `metric`.
+        """
+        return ConvexMetric(self.metric(place, averaged), self.response.curvature(slope))
 
     def _blocks(self, place: Place) -> tuple[torch.Tensor, ...]:
         rows = max(1, DRAW_CELLS // len(place.log_density))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 
 import torch
 
@@ -98,14 +99,18 @@ class DensePrecision(Precision):
 
     def __init__(self, cells: PriorOnCells, metric: StarMetric) -> None:
         super().__init__(cells, metric)
-        n = metric.shape[1]
-        self.matrix = torch.eye(cells.model.prior.latent_size, dtype=torch.float64)
-        for which, linear_map in cells.maps():
-            blocks = metric.blocks(slice(which.start // n, which.stop // n))
-            weighted = blocks @ linear_map.matrix.unflatten(0, (-1, n))
-            self.matrix.addmm_(linear_map.matrix.mT, weighted.flatten(0, 1))
-        self.matrix = 0.5 * (self.matrix + self.matrix.mT)
         self._factors: dict[float, torch.Tensor] = {}
+
+    @cached_property
+    def matrix(self) -> torch.Tensor:
+        """Λ, shape (latent, latent)."""
+        n = self.metric.shape[1]
+        matrix = torch.eye(self.cells.model.prior.latent_size, dtype=torch.float64)
+        for which, linear_map in self.cells.maps():
+            blocks = self.metric.blocks(slice(which.start // n, which.stop // n))
+            weighted = blocks @ linear_map.matrix.unflatten(0, (-1, n))
+            matrix.addmm_(linear_map.matrix.mT, weighted.flatten(0, 1))
+        return 0.5 * (matrix + matrix.mT)
 
     def factor(self, damping: float = 0.0) -> torch.Tensor:
         """Lower Cholesky factor of Λ + damping."""

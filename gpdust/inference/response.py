@@ -30,6 +30,10 @@ class Response:
         """dρ/dφ, mag/pc per dex."""
         return LN10 * density
 
+    def curvature(self, slope: torch.Tensor) -> torch.Tensor:
+        """What d²ρ/dφ² adds to the Hessian of −log L, from its slope by φ: both (cells,), since d²ρ/dφ² ∝ dρ/dφ."""
+        return LN10 * slope
+
     def extinction(self, log_density: torch.Tensor) -> torch.Tensor:
         """Extinction at the outer edges of all cells, mag: (..., cells) to (..., ray, cell)."""
         return integrate(self.density(log_density), self.lengths)
@@ -46,7 +50,7 @@ class Response:
         return -value, -gradient.flatten(-2)
 
     def metric(self, log_density: torch.Tensor, averaged: bool = False) -> StarMetric:
-        """The metric at one log-density, shape (cells,), or for draws, shape (draws, cells).
+        """The metric at one log-density, shape (cells,) or (1, cells), or for draws, shape (draws, cells).
 
         For draws, D is the root mean square of theirs unless the metric is to be `averaged`, and F is taken at their
         mean extinction.
@@ -54,6 +58,6 @@ class Response:
         density = self.density(log_density).reshape(-1, *self.shape)
         slopes = self.density_slope(density) * self.lengths
         information = self.likelihood.information(integrate(density.mean(0), self.lengths))
-        if averaged:
+        if averaged and len(slopes) > 1:
             return AveragedMetric(slopes, information)
         return PlainMetric(slopes[0] if len(slopes) == 1 else slopes.square().mean(0).sqrt(), information)

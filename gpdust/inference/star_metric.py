@@ -126,6 +126,37 @@ class AveragedMetric(StarMetric):
         return self._blocks.matrices[rays]
 
 
+class ConvexMetric(StarMetric):
+    """G and a diagonal, where that is positive: for steps, not for draws.
+
+    Parameters
+    ----------
+    metric : StarMetric
+        G.
+    curvature : Tensor, shape (cells,)
+        Counts as zero where it is negative: a sum would not have to be positive.
+    """
+
+    def __init__(self, metric: StarMetric, curvature: torch.Tensor) -> None:
+        self.shape, self.metric, self.curvature = metric.shape, metric, curvature.clamp(min=0)
+
+    def weigh(self, field: torch.Tensor) -> torch.Tensor:
+        """G φ: (batch, cells) to (batch, cells)."""
+        return self.metric.weigh(field).addcmul_(self.curvature, field)
+
+    def root(self, standard: torch.Tensor) -> torch.Tensor:
+        """Not needed: there are no draws of a step."""
+        raise NotImplementedError
+
+    def root_adjoint(self, field: torch.Tensor) -> torch.Tensor:
+        """Not needed: there are no draws of a step."""
+        raise NotImplementedError
+
+    def blocks(self, rays: slice) -> torch.Tensor:
+        """G of some rays as matrices, shape (rays, cell, cell)."""
+        return self.metric.blocks(rays) + self.curvature.unflatten(0, self.shape)[rays].diag_embed()
+
+
 def runs(n_rays: int, ray_bytes: int) -> Iterator[slice]:
     """Runs of rays that take no more than BLOCK_BYTES."""
     step = max(1, int(BLOCK_BYTES // ray_bytes))

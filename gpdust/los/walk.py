@@ -1,6 +1,6 @@
 """The walk of straight rays from the Sun through the cells of a cube, compiled.
 
-Compiled code is kept on disk by file, so the two functions stay in one.
+Compiled code is kept on disk by file, so what shares a function stays in one.
 """
 
 import math
@@ -23,6 +23,28 @@ def follow_rays(
             path = length[piece] * cell_length
             for cube in range(batch):
                 sums[target, cube] += path * values[source, cube]
+
+
+@njit(cache=True, error_model="numpy", nogil=True)
+def substitute(
+    points: np.ndarray, order: np.ndarray, n: int, extinction: np.ndarray, ridge: np.ndarray, density: np.ndarray
+) -> None:
+    """Solve for the density of one cell after another, each from what the cells before it on its ray leave over.
+
+    Path lengths are in cells; the batch is innermost. The last piece of a ray to a cell centre lies in that cell.
+    """
+    at, length = np.empty(4 * n + 4, np.int64), np.empty(4 * n + 4, density.dtype)
+    batch = density.shape[1]
+    for cell in order:
+        pieces = _follow_ray(points[cell, 0], points[cell, 1], points[cell, 2], n, at, length)
+        own = 0.0
+        for piece in range(pieces):
+            own += length[piece] if at[piece] == cell else 0.0
+        for cube in range(batch):
+            left = extinction[cell, cube]
+            for piece in range(pieces):
+                left -= length[piece] * density[at[piece], cube] if at[piece] != cell else 0.0
+            density[cell, cube] = max(own * left / (own * own + ridge[cell, cube]), 0.0)
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
