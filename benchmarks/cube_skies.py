@@ -13,14 +13,50 @@ import torch
 
 import gpdust
 from gpdust.encoder import CubeGrid, Observation
+from gpdust.encoder.observation import exact
 from gpdust.fitting import ConvergenceWarning
 from gpdust.grid import HealpixGrid
 from gpdust.grid.coordinates import cartesian
-from gpdust.simulate.cubes import RECIPES
+from gpdust.los.cartesian import cell_centres
+from gpdust.simulate.cubes import RECIPES, Recipe
 
 TOWARDS = (180.0, 0.0)  # degrees: where the cubes lie, as in the paper
 NSIDE = 16  # rays 3.7° apart, and twice as many cells in distance
 SPACING = 2  # cells of the cube: of the nodes of a spectral prior; 3000 stars tell no more
+
+
+LEAST_ERROR = 1e-3  # mag
+
+
+def clumps(rng: np.random.Generator, cells: int) -> np.ndarray:
+    """Three Gaussian clumps on a uniform background, mag/pc; shape (n, n, n)."""
+    place = cell_centres(cells) / cells
+    density = np.full(len(place), 1e-3)
+    for _ in range(3):
+        centre, width = rng.uniform((0.4, 0.2, 0.2), (0.9, 0.8, 0.8)), rng.uniform(0.04, 0.12)
+        density += rng.uniform(5e-3, 2e-2) * np.exp(-0.5 * ((place - centre) ** 2).sum(axis=1) / width**2)
+    return density.reshape((cells,) * 3)
+
+
+def shell(rng: np.random.Generator, cells: int) -> np.ndarray:
+    """A spherical shell about a cavity, mag/pc; shape (n, n, n)."""
+    radius, centre = rng.uniform(0.15, 0.3), rng.uniform((0.4, 0.35, 0.35), (0.7, 0.65, 0.65))
+    away = np.linalg.norm(cell_centres(cells) / cells - centre, axis=1)
+    density = np.where(away < radius, 1e-4, 1e-3) + 1e-2 * np.exp(-0.5 * ((away - radius) / 0.03) ** 2)
+    return density.reshape((cells,) * 3)
+
+
+def uniform(rng: np.random.Generator, cells: int) -> np.ndarray:
+    """The same density everywhere, mag/pc; shape (n, n, n)."""
+    return np.full((cells,) * 3, rng.uniform(1e-3, 4e-3))
+
+
+#: Skies that are like none of the training, in cubes as those of small regions.
+UNLIKE = {"clumps": clumps, "shell": shell, "uniform": uniform}
+
+
+def _like(recipe: str) -> Recipe:
+    return RECIPES["small-region" if recipe in UNLIKE else recipe]
 
 
 @dataclass(frozen=True)
@@ -36,6 +72,7 @@ SETTINGS = {
     "small-region": Settings(0.1, 0.6, 0.3),
     "large-region": Settings(0.1, 0.5, 0.3),
     "large-region-levy": Settings(0.1, 0.6, 0.3),
+    **dict.fromkeys(UNLIKE, Settings(0.1, 0.4, 0.5)),
 }
 
 
@@ -69,11 +106,20 @@ class CubeSky:
     ) -> CubeSky:
         """A cube that no training has seen: its numbers come from a stream of their own."""
         rng = np.random.default_rng([seed, 2**31])
-        made = RECIPES[recipe]
-        density = made.simulate(rng, cells)
-        cube = CubeGrid(cells, made.side / cells, *TOWARDS)
+        made = UNLIKE.get(recipe) or RECIPES[recipe].simulate
+        density = made(rng, cells)
+        cube = CubeGrid(cells, _like(recipe).side / cells, *TOWARDS)
         seen = Observation().catalogue(density, cube.cell_length, rng, stars, fractional_error)
         return cls(recipe, cube, density, *seen, nside)
+
+    @classmethod
+    def at_centres(cls, recipe: str, density: np.ndarray, fractional_error: float, nside: int = NSIDE) -> CubeSky:
+        """A cube with a star in the centre of every cell, whose extinction is exact."""
+        cells = len(density)
+        cube = CubeGrid(cells, _like(recipe).side / cells, *TOWARDS)
+        extinction = exact(density, cube.cell_length)[0].ravel().astype(float)
+        sigma = np.maximum(fractional_error * extinction, LEAST_ERROR)
+        return cls(recipe, cube, density, cell_centres(cells), extinction, sigma, nside)
 
     @property
     def catalogue(self) -> gpdust.StarCatalogue:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+CUBES = ["--skies", "1", "--stars", "300", "--nside", "4"]
 TINY = ["--stars", "2000", "--shape", "5", "5", "6"]
 POINTS = ["--engine", "svi", "--prior", "inducing", "--inducing", "30"]
 
@@ -33,12 +34,12 @@ POINTS = ["--engine", "svi", "--prior", "inducing", "--inducing", "30"]
         ("star_pass.py", ["--stars", "300", "--shape", "4", "4", "6", "--noise", "student-t"], "student-t"),
         (
             "vnet_merit.py",
-            ["--recipes", "large-region", "--count", "2", "--skies", "1", "--stars", "300", "--nside", "4"],
+            ["--recipes", "large-region", *CUBES, "--count", "2", "--exact-fits", "1"],
             "large-region: 300 stars",
         ),
         (
             "seeding.py",
-            ["--skies", "1", "--engines", "mgvi", "--stars", "300", "--nside", "4"],
+            [*CUBES, "--unlike", "--engines", "mgvi"],
             "ratio of steps, seeded over cold",
         ),
         ("preconditioner.py", ["--quick", "--cases", "matern-given"], "matern-given"),

@@ -1,5 +1,7 @@
 """What the stars say of the log-density on the cells, against autograd and dense matrices."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from numpy.testing import assert_allclose
 
 from gpdust.inference import star_metric
 from gpdust.inference.response import Response
-from gpdust.inference.star_metric import PlainMetric, StarMetric
+from gpdust.inference.star_metric import ConvexMetric, PlainMetric, StarMetric
 from gpdust.likelihood import Blocks
 from gpdust.los import integrate
 
@@ -115,6 +117,21 @@ def test_the_root_has_an_adjoint(model, averaged):
     metric = metric_at(model, averaged)
     x, y = torch.randn(2, 1, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
     assert_allclose((metric.root(x) * y).sum(), (x * metric.root_adjoint(y)).sum(), rtol=1e-12)
+
+
+def test_the_hessian_of_a_step_is_that_of_autograd_where_it_is_convex(model):
+    """Of the energy averaged over draws; F of Gaussian noise does not depend on the extinction."""
+    response = Response(model)
+    shift = torch.zeros(24, dtype=torch.float64)
+    expected = torch.autograd.functional.hessian(lambda x: response.energy(LOG_DENSITY + x).mean(), shift)
+    slope = response.energy_and_gradient(LOG_DENSITY)[1].mean(0)
+    metric = response.metric(LOG_DENSITY, averaged=True)
+    convex = ConvexMetric(metric, response.curvature(slope))
+    left_out = torch.diag(math.log(10) * slope.clamp(max=0))
+    dense = torch.block_diag(*convex.blocks(slice(None)))
+    like = torch.block_diag(*metric.blocks(slice(None))) + left_out.abs()
+    assert_allclose(scaled(dense + left_out, like), scaled(expected, like), atol=1e-9)
+    assert_allclose(convex.weigh(LOG_DENSITY), LOG_DENSITY @ dense, rtol=1e-9, atol=1e-12)
 
 
 def test_information_as_blocks_is_the_same_metric(model):

@@ -49,7 +49,8 @@ NEAR = 30.0  # nats: a predicted decrease at which draws begin to matter
 RELATIVE = 0.03  # of what the first step gains with new draws: less is not worth another before the next ones
 LEAST_MIXING = 0.2
 MOST_ROUNDS = 20  # of new draws
-DENSE_SAMPLES = 200  # while natural learns: there they cost little, and few draws mislead hyperparameters
+FEW_LATENTS = 1000  # of which draws cost little without a matrix too
+CHEAP_SAMPLES = 200  # while hyperparameters are learned: few draws mislead them
 CURVATURE, FINAL_CURVATURE = 0.5, 0.1  # tolerances of its solves: steps of θ, and its errors
 LEARN_STEPS = 8  # of the mean between steps of θ, at most
 KEEPING, MOVING = 30.0, 3.0  # tolerances in which the mean may then be short: a gradient that keeps φ forgives more
@@ -211,7 +212,8 @@ class Newton:
             return self._step_back(state)
 
     def _learn_at(self, objective: Objective, state: NewtonState) -> NewtonState:
-        samples = max(self.options.samples, DENSE_SAMPLES) if self.dense else self.options.samples
+        cheap = self.dense or self.model.prior.latent_size <= FEW_LATENTS
+        samples = max(self.options.samples, CHEAP_SAMPLES) if cheap else self.options.samples
         keeping = objective.cells.keeps_field
         state = self._redraw(state, objective, (1.0 if keeping else 0.3) * self.options.sample_tolerance, samples)
         short = (KEEPING if keeping else MOVING) * self.options.tolerance
