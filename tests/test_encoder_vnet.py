@@ -14,13 +14,13 @@ from gpdust.encoder import (
     VNetShape,
     count_parameters,
     load_net,
+    net_file,
     packaged,
     save_net,
     scale_density,
     scale_inputs,
     unscale_density,
 )
-from gpdust.encoder import weights as weights_module
 from gpdust.encoder.finite_difference import finite_difference, smooth_difference
 from gpdust.encoder.substitution import forward_substitution
 from gpdust.encoder.symmetry import SYMMETRIES, transform, transform_at_random
@@ -338,19 +338,20 @@ def test_files_that_are_no_nets(tmp_path, monkeypatch):
     save_file({"x": torch.zeros(1)}, path)
     with pytest.raises(EncoderError, match="not a net of gpdust"):
         load_net(path)
-    monkeypatch.setattr(weights_module, "FORMAT", 2)
-    save_net(path, tiny(), {})
-    monkeypatch.undo()
-    with pytest.raises(EncoderError, match=r"format 2, which is newer than what this gpdust reads \(1\)"):
-        load_net(path)
-    record = {"format": 1, "shape": {"width": 4, "depth": 3, "norm": "batch", "inputs": ["extinction"]}}
-    save_file({"x": torch.zeros(1)}, path, {weights_module.RECORD: json.dumps(record)})
+    for number, words in ((3, "format 3, not 2: it is newer"), (1, "format 1, not 2: it is too old; train it anew")):
+        with monkeypatch.context() as other:
+            other.setattr(net_file, "FORMAT", number)
+            save_net(path, tiny(), {})
+        with pytest.raises(EncoderError, match=words):
+            load_net(path)
+    record = {"format": 2, "shape": {"width": 4, "depth": 3, "norm": "batch", "inputs": ["extinction"]}}
+    save_file({"x": torch.zeros(1)}, path, {net_file.RECORD: json.dumps(record)})
     with pytest.raises(EncoderError, match="is damaged"):
         load_net(path)
 
 
 def test_packaged_nets_are_listed(tmp_path, monkeypatch):
-    monkeypatch.setattr(weights_module, "files", lambda package: tmp_path / package)
+    monkeypatch.setattr(net_file, "files", lambda package: tmp_path / package)
     with pytest.raises(EncoderError, match="no net 'small' in gpdust; this gpdust comes with none"):
         packaged("small")
     folder = tmp_path / "gpdust.encoder" / "weights"

@@ -109,7 +109,9 @@ def test_the_elbo_of_all_engines_is_the_same(small_model):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_learning_hyperparameters_gains_evidence(small_model, engine):
-    fixed, learned = (fit(small_model(learn=learn), engine, samples=100) for learn in (False, True))
+    # What a fit may leave of the evidence, 0.3 nats of its last prediction by default, is as much as there is to gain.
+    options = {"samples": 100, "theta_tolerance": 0.03}
+    fixed, learned = (fit(small_model(learn=learn), engine, **options) for learn in (False, True))
     error = math.hypot(learned.report.elbo_error, fixed.report.elbo_error)
     assert learned.report.elbo > fixed.report.elbo - 0.1 - 4 * error
     assert learned.theta_covariance.diagonal().min() > 0

@@ -6,6 +6,7 @@ from gpdust.encoder.finite_difference import finite_difference
 from gpdust.encoder.maps import CubeMaps
 from gpdust.encoder.monte_carlo import monte_carlo
 from gpdust.encoder.neighbours import ExtinctionCube
+from gpdust.encoder.net_file import load_net, packaged, save_net
 from gpdust.encoder.observation import Observation
 from gpdust.encoder.options import TrainingOptions
 from gpdust.encoder.scaling import scale_density, scale_inputs, unscale_density
@@ -13,7 +14,6 @@ from gpdust.encoder.seeding import guessed, seed
 from gpdust.encoder.training import TrainingInterrupted, train
 from gpdust.encoder.trust import Trust
 from gpdust.encoder.vnet import VNet, VNetShape, count_parameters
-from gpdust.encoder.weights import load_net, packaged, save_net
 
 __all__ = [
     "CubeGrid",

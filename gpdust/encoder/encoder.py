@@ -16,10 +16,10 @@ from gpdust.encoder.cube import CubeGrid
 from gpdust.encoder.maps import CubeMaps, RunningMoments
 from gpdust.encoder.monte_carlo import monte_carlo
 from gpdust.encoder.neighbours import ExtinctionCube
+from gpdust.encoder.net_file import load_net, packaged
 from gpdust.encoder.scaling import scale_inputs, unscale_density
 from gpdust.encoder.trust import Trust
 from gpdust.encoder.vnet import VNet
-from gpdust.encoder.weights import load_net, packaged
 from gpdust.errors import EncoderError
 
 BATCH = 8  # cubes at once

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
+from gpdust.encoder.net_file import save_net
 from gpdust.encoder.options import TrainingOptions
 from gpdust.encoder.state import TrainingState
 from gpdust.encoder.vnet import VNet, count_parameters
-from gpdust.encoder.weights import save_net
 from gpdust.files import write_json
 from gpdust.record import run_record
 

@@ -14,11 +14,11 @@ from gpdust.encoder.accuracy import Accuracy
 from gpdust.encoder.feed import Batch, Feed, Library, Observe
 from gpdust.encoder.interrupt import Interrupt
 from gpdust.encoder.learning import learn, mean_loss
+from gpdust.encoder.net_file import load_net, save_net
 from gpdust.encoder.options import TrainingOptions
 from gpdust.encoder.products import TrainingFolder
 from gpdust.encoder.state import fresh_state
 from gpdust.encoder.vnet import VNet
-from gpdust.encoder.weights import load_net, save_net
 from gpdust.errors import EncoderError
 
 KEPT_BYTES = 2**30  # of observed validation cubes; more are observed again each epoch

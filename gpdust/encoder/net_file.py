@@ -16,7 +16,7 @@ from gpdust.encoder.vnet import VNet, VNetShape
 from gpdust.errors import EncoderError
 from gpdust.files import atomic_path
 
-FORMAT = 1
+FORMAT = 2  # since inputs that are densities stand in the scale of the output
 RECORD = "gpdust.vnet"  # the one key of the file's metadata: with more, their order is not always the same
 
 
@@ -75,10 +75,9 @@ def load_net(path: str | PathLike) -> tuple[VNet, dict]:
     if text is None:
         raise EncoderError(f"'{path}' holds tensors, but not a net of gpdust; give the vnet.safetensors of a training")
     record = json.loads(text)
-    if record["format"] > FORMAT:
-        raise EncoderError(
-            f"'{path}' has format {record['format']}, which is newer than what this gpdust reads ({FORMAT}); update it"
-        )
+    if record["format"] != FORMAT:
+        what = "newer than what this gpdust reads; update it" if record["format"] > FORMAT else "too old; train it anew"
+        raise EncoderError(f"'{path}' has format {record['format']}, not {FORMAT}: it is {what}")
     net = VNet(VNetShape(**record["shape"]))
     try:
         net.load_state_dict({name: _single(value) for name, value in tensors.items()})
