@@ -142,8 +142,10 @@ class CubeSky:
         edges = np.linspace(0, 1.01 * side * np.sqrt(1.5), 2 * self.nside + 1)
         return HealpixGrid(self.nside, edges * u.pc, np.flatnonzero(towards))
 
-    def model(self, kind: str = "spectral", learn: bool = False, inducing: int = 500) -> gpdust.DustModel:
-        """Gpdust's own model of the sky."""
+    def model(
+        self, kind: str = "spectral", learn: bool = False, inducing: int = 500, scatter: bool = False
+    ) -> gpdust.DustModel:
+        """Gpdust's own model of the sky; with a scatter to be learned where stars know more than its cells can show."""
         settings, side = SETTINGS[self.recipe], self.cube.side
         farthest = np.argsort(np.linalg.norm(self.positions - self.cube.sun, axis=1))[-300:]
         distance = np.linalg.norm(self.positions[farthest] - self.cube.sun, axis=1) * self.cube.cell_length
@@ -159,7 +161,9 @@ class CubeSky:
             if kind == "spectral"
             else gpdust.InducingGP("matern32", inducing=inducing, **given)
         )
-        return gpdust.DustModel(self.catalogue, self.grid, prior)
+        noise = gpdust.GaussianNoise(extra=0.02)
+        treatment = gpdust.StarTreatment(noise=noise, learn=("extra",)) if scatter else None
+        return gpdust.DustModel(self.catalogue, self.grid, prior, treatment=treatment)
 
 
 def fit(model: gpdust.DustModel, **options: object) -> tuple[gpdust.Posterior, float]:

@@ -11,6 +11,7 @@ from gpdust.encoder.observation import Observation
 from gpdust.encoder.options import TrainingOptions
 from gpdust.encoder.scaling import scale_density, scale_inputs, unscale_density
 from gpdust.encoder.seeding import guessed, seed
+from gpdust.encoder.substitution import forward_substitution
 from gpdust.encoder.training import TrainingInterrupted, train
 from gpdust.encoder.trust import Trust
 from gpdust.encoder.vnet import VNet, VNetShape, count_parameters
@@ -29,6 +30,7 @@ __all__ = [
     "VNetShape",
     "count_parameters",
     "finite_difference",
+    "forward_substitution",
     "guessed",
     "load_net",
     "monte_carlo",
