@@ -136,9 +136,7 @@ def noisy_skies(recipe: str, encoder: Encoder, options: argparse.Namespace) -> t
     """Errors where all there is are stars, sky by sky."""
     rows, kept = [], {}
     print(f"\n{recipe}: {options.stars} stars with errors of {options.error:.0%}; rms and mean absolute error over the")
-    print(
-        "standard deviation of the truth, and median absolute error over its mean; mgvi with given hyperparameters, and"
-    )
+    print("standard deviation of the truth, and median absolute error over its mean; mgvi with a given prior, and")
     print("what its 68 % intervals hold; errors of the finite difference and of mgvi over the V-net's")
     print(
         "sky   V-net            finite diff.     smoothed         mgvi             "

@@ -2,7 +2,8 @@
 
 from gpdust.inference.convergence import StoppingReport, StoppingRule
 from gpdust.inference.gaussian import WhitenedGaussian
-from gpdust.inference.newton import Newton, NewtonOptions
+from gpdust.inference.newton import Newton
+from gpdust.inference.newton_options import NewtonOptions
 from gpdust.inference.progress import Progress
 from gpdust.inference.start import Start
 from gpdust.inference.state import NewtonState, State

@@ -11,7 +11,7 @@ from gpdust.inference.cells import PriorOnCells
 from gpdust.inference.conjugate_gradient import Operator, Solution, conjugate_gradient
 from gpdust.inference.precision import Precision
 from gpdust.inference.preconditioner import Preconditioner
-from gpdust.inference.star_metric import StarMetric
+from gpdust.inference.star_metric import CellMetric
 
 MAX_ITERATIONS = 400
 BATCH_LATENTS = 4_000_000  # of all right sides that are solved at once
@@ -38,7 +38,7 @@ class MatrixFreePrecision(Precision):
     def __init__(
         self,
         cells: PriorOnCells,
-        metric: StarMetric,
+        metric: CellMetric,
         preconditioner: Preconditioner | None,
         iterations: list[tuple[str, int]] | None = None,
         seed: int = 0,

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import time
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 
@@ -27,6 +27,7 @@ from gpdust.inference.curvature import ThetaCurvature
 from gpdust.inference.elbo import gaussian_elbo, theta_divergence
 from gpdust.inference.matrix_free import MatrixFreePrecision
 from gpdust.inference.mean import ROUNDING, find_mean
+from gpdust.inference.newton_options import NewtonOptions
 from gpdust.inference.noise_step import best_noise, noise_drift
 from gpdust.inference.objective import Objective, Place
 from gpdust.inference.occam import theta_gradient
@@ -34,7 +35,7 @@ from gpdust.inference.precision import DensePrecision, Precision
 from gpdust.inference.preconditioner import Preconditioning
 from gpdust.inference.progress import Progress
 from gpdust.inference.response import Response
-from gpdust.inference.star_metric import StarMetric
+from gpdust.inference.star_metric import CellMetric
 from gpdust.inference.start import Start
 from gpdust.inference.state import NewtonState
 from gpdust.inference.trace import Trace
@@ -61,50 +62,6 @@ MATRIX_NUMBERS = 50_000_000  # of a Hessian averaged over draws, for all rays
 STUCK = 1e3  # a damping with which steps are so short that they promise nothing
 
 
-@dataclass(frozen=True)
-class NewtonOptions:
-    """Settings of natural and mgvi; the defaults are meant to be left alone.
-
-    Attributes
-    ----------
-    samples : int
-        Draws of q over which metric and gradient are averaged, and which mgvi keeps; even, since they are mirrored.
-    tolerance : float
-        Predicted decrease of the objective, nats, below which the mean counts as found.
-    theta_tolerance : float
-        Predicted gain of the ELBO, nats, below which the hyperparameters count as found.
-    solve_tolerance : float
-        Of the conjugate gradients for the mean: error of a step over the step, in the norm of Λ (mgvi).
-    sample_tolerance : float
-        Likewise for the draws (mgvi); apart from the other, since a draw need only be known to its own scatter.
-    reach : float
-        Largest change of log10 density in a step, dex.
-    theta_reach : float
-        Largest change of a standardised hyperparameter in a step, prior standard deviations.
-    max_steps : int
-        Newton steps; the fit then stops and says that it has not converged.
-    coarse_start : bool
-        Whether to start from the fit of a coarser grid.
-    precondition : bool
-        Whether mgvi uses its preconditioner: False shows what it is worth.
-    averaged_metric : bool
-        Whether Λ takes E[JᵀWJ] over the draws, as the largest ELBO asks for, with a matrix for each ray, instead of the
-        metric at the root mean square of dρ/dφ, whose intervals hold more of what they should where draws are wide.
-    """
-
-    samples: int = 20
-    tolerance: float = 0.1
-    theta_tolerance: float = 0.3
-    solve_tolerance: float = 0.03
-    sample_tolerance: float = 0.1
-    reach: float = 0.5
-    theta_reach: float = 0.7
-    max_steps: int = 200
-    coarse_start: bool = True
-    precondition: bool = True
-    averaged_metric: bool = False
-
-
 class Newton:
     """The engine: `init` makes a state, `stage` takes it further, until its phase is "done".
 
@@ -116,7 +73,8 @@ class Newton:
         True for natural, False for mgvi.
     """
 
-    def __init__(self, model: DustModel, options: NewtonOptions = NewtonOptions(), dense: bool = True) -> None:
+    def __init__(self, model: DustModel, options: NewtonOptions | None = None, dense: bool = True) -> None:
+        options = options or NewtonOptions()
         if options.samples < 2 or options.samples % 2:
             raise InferenceError(
                 f"samples must be even and at least 2, since draws are mirrored, got {options.samples}"
@@ -321,7 +279,7 @@ class Newton:
         wide = self.model.likelihood.n_stars < rays * cells and rays * cells**2 <= MATRIX_NUMBERS
         return self._precision_of(objective, place, objective.hessian(place, slope, wide))
 
-    def _precision_of(self, objective: Objective, place: Place, metric: StarMetric) -> Precision:
+    def _precision_of(self, objective: Objective, place: Place, metric: CellMetric) -> Precision:
         if self.dense:
             return DensePrecision(objective.cells, metric)
         preconditioner = self._preconditioning and self._preconditioning.at(objective, place)

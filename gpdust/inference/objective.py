@@ -9,7 +9,7 @@ import torch
 
 from gpdust.inference.cells import PriorOnCells
 from gpdust.inference.response import Response
-from gpdust.inference.star_metric import ConvexMetric, StarMetric
+from gpdust.inference.star_metric import CellMetric, ConvexMetric, StarMetric
 
 DRAW_CELLS = 400_000  # cells of all draws that are evaluated at once: they stay in the caches
 
@@ -91,7 +91,7 @@ class Objective:
         """G at the root mean square of the draws, or averaged over them."""
         return self.response.metric(place.log_densities(), averaged)
 
-    def hessian(self, place: Place, slope: torch.Tensor, averaged: bool) -> StarMetric:
+    def hessian(self, place: Place, slope: torch.Tensor, averaged: bool) -> CellMetric:
         """The Hessian of the energy, with what Gauss and Newton leave out where that is positive; for steps.
 
         Parameters

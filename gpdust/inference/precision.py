@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 
 from gpdust.inference.cells import PriorOnCells
-from gpdust.inference.star_metric import StarMetric
+from gpdust.inference.star_metric import CellMetric
 
 
 class Precision(ABC):
@@ -17,11 +17,11 @@ class Precision(ABC):
     Parameters
     ----------
     cells : PriorOnCells
-    metric : StarMetric
-        G.
+    metric : CellMetric
+        G; a StarMetric where there are to be draws.
     """
 
-    def __init__(self, cells: PriorOnCells, metric: StarMetric) -> None:
+    def __init__(self, cells: PriorOnCells, metric: CellMetric) -> None:
         self.cells, self.metric = cells, metric
 
     def product(self, latent: torch.Tensor) -> torch.Tensor:
@@ -97,7 +97,7 @@ class Precision(ABC):
 class DensePrecision(Precision):
     """Λ as a matrix and its Cholesky factor: for up to some thousands of latents."""
 
-    def __init__(self, cells: PriorOnCells, metric: StarMetric) -> None:
+    def __init__(self, cells: PriorOnCells, metric: CellMetric) -> None:
         super().__init__(cells, metric)
         self._factors: dict[float, torch.Tensor] = {}
 

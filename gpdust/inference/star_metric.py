@@ -17,8 +17,8 @@ from gpdust.likelihood.information import outward_sums
 BLOCK_BYTES = 4e6  # of temporary memory: a few of these stay in the caches
 
 
-class StarMetric(ABC):
-    """What can be asked of G. Cells lie ray after ray; shape is (rays, cells of each)."""
+class CellMetric(ABC):
+    """A metric on the cells, ray by ray. Cells lie ray after ray; shape is (rays, cells of each)."""
 
     shape: tuple[int, int]
 
@@ -27,16 +27,20 @@ class StarMetric(ABC):
         """G φ: (batch, cells) to (batch, cells)."""
 
     @abstractmethod
+    def blocks(self, rays: slice) -> torch.Tensor:
+        """G of some rays as matrices, shape (rays, cell, cell)."""
+
+
+class StarMetric(CellMetric):
+    """One that draws can be made of: what stars know."""
+
+    @abstractmethod
     def root(self, standard: torch.Tensor) -> torch.Tensor:
         """L y with G = L Lᵀ, of standard normals noise with G as its covariance: (batch, cells) to (batch, cells)."""
 
     @abstractmethod
     def root_adjoint(self, field: torch.Tensor) -> torch.Tensor:
         """Lᵀ φ: (batch, cells) to (batch, cells)."""
-
-    @abstractmethod
-    def blocks(self, rays: slice) -> torch.Tensor:
-        """G of some rays as matrices, shape (rays, cell, cell)."""
 
 
 class PlainMetric(StarMetric):
@@ -126,7 +130,7 @@ class AveragedMetric(StarMetric):
         return self._blocks.matrices[rays]
 
 
-class ConvexMetric(StarMetric):
+class ConvexMetric(CellMetric):
     """G and a diagonal, where that is positive: for steps, not for draws.
 
     Parameters
@@ -143,14 +147,6 @@ class ConvexMetric(StarMetric):
     def weigh(self, field: torch.Tensor) -> torch.Tensor:
         """G φ: (batch, cells) to (batch, cells)."""
         return self.metric.weigh(field).addcmul_(self.curvature, field)
-
-    def root(self, standard: torch.Tensor) -> torch.Tensor:
-        """Not needed: there are no draws of a step."""
-        raise NotImplementedError
-
-    def root_adjoint(self, field: torch.Tensor) -> torch.Tensor:
-        """Not needed: there are no draws of a step."""
-        raise NotImplementedError
 
     def blocks(self, rays: slice) -> torch.Tensor:
         """G of some rays as matrices, shape (rays, cell, cell)."""
