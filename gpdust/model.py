@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 
 import astropy.units as u
-import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
@@ -162,8 +161,8 @@ class DustModel:
         coarse._cell_lengths = torch.from_numpy(coarse.grid.cell_lengths)
         coarse._interpolations = {}
         if isinstance(self.prior, SpectralGP):
-            size = float(np.median(np.cbrt(coarse.grid.cell_volumes)))
-            coarse.prior = self.prior.with_box(self.prior.box.coarser(max(1.0, size / max(self.prior.box.spacing))))
+            wider = max(1.0, coarse.grid.typical_cell / max(self.prior.box.spacing))
+            coarse.prior = self.prior.with_box(self.prior.box.coarser(wider))
         return coarse
 
     def with_errors_times(self, factor: float) -> DustModel:

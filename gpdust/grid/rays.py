@@ -95,6 +95,11 @@ class RayGrid:
         """Volume of every cell, pc³, shape (rays, cells)."""
         return self._solid_angle[:, None] * np.diff(self._edges**3) / 3
 
+    @property
+    def typical_cell(self) -> float:
+        """Edge of a cube as large as the median cell, pc."""
+        return float(np.median(np.cbrt(self.cell_volumes)))
+
     # Quantities, for the outside.
 
     @property

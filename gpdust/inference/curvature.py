@@ -90,10 +90,24 @@ class ThetaCurvature:
         curvature = self.curvature - torch.outer(expected, expected) / scale + torch.outer(change, change) / along
         return replace(self, curvature=curvature)
 
-    def step(self, gradient: torch.Tensor, reach: float) -> tuple[torch.Tensor, float]:
-        """The step of θ, no entry longer than `reach`, and the gain of ELBO that a full step promises, nats."""
-        step = -torch.linalg.solve(self.curvature, gradient)
-        predicted = -0.5 * float(step @ gradient)
+    def step(self, gradient: torch.Tensor, reach: float, least: torch.Tensor) -> tuple[torch.Tensor, float]:
+        """The step of θ, and the gain of ELBO that it promises if taken as a whole, nats.
+
+        Parameters
+        ----------
+        gradient : Tensor, shape (P,)
+        reach : float
+            No entry of the step is longer; a longer one is shortened as a whole.
+        least : Tensor, shape (P,)
+            How far down entries may go; those that would go farther go so far, and the others make the best of it.
+        """
+        step, bound = -torch.linalg.solve(self.curvature, gradient), torch.zeros(len(gradient), dtype=torch.bool)
+        while (step[~bound] < least[~bound]).any():
+            bound |= step < least
+            step = torch.where(bound, least, 0.0)
+            pulled = gradient + self.curvature[:, bound] @ least[bound]
+            step[~bound] = -torch.linalg.solve(self.curvature[~bound][:, ~bound], pulled[~bound])
+        predicted = -float(gradient @ step + 0.5 * step @ self.curvature @ step)
         return step * min(1.0, reach / max(float(step.abs().max()), 1e-12)), predicted
 
     def carry(self, cells: PriorOnCells, mean: torch.Tensor, step: torch.Tensor) -> torch.Tensor:

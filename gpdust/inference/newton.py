@@ -45,6 +45,8 @@ from gpdust.prior import transfer
 COARSEST_CELLS = 1000  # of the grids that a fit climbs through
 COARSER = 12  # times fewer cells from grid to grid
 COARSE_GAIN = 3.0  # nats: what hyperparameters on a coarser grid need not gain
+LEAST_SCALE = 1 / 3  # of a cell: neighbours are as good as independent, and shorter length scales all the same
+LEAST_COARSE_SCALE = 1.0  # likewise; smaller structure than that would there get ever smaller, and wilder
 COARSE_ROUNDS = 12  # of learning there, at most
 NEAR = 30.0  # nats: a predicted decrease at which draws begin to matter
 RELATIVE = 0.03  # of what the first step gains with new draws: less is not worth another before the next ones
@@ -54,7 +56,7 @@ FEW_LATENTS = 1000  # of which draws cost little without a matrix too
 CHEAP_SAMPLES = 200  # while hyperparameters are learned: few draws mislead them
 CURVATURE, FINAL_CURVATURE = 0.5, 0.1  # tolerances of its solves: steps of θ, and its errors
 LEARN_STEPS = 8  # of the mean between steps of θ, at most
-KEEPING, MOVING = 30.0, 3.0  # tolerances in which the mean may then be short: a gradient that keeps φ forgives more
+SHORT = 30.0  # tolerances of which the mean may then be short: the gradient by θ knows of it to first order
 SHORTEST_STEP = 1e-3  # of a standardised hyperparameter
 NOISE_DRAWS = 4  # of the map, for the parameters of the noise, which hardly depend on them
 NOISE_MOVED = 0.3  # of its standard errors: what must settle before the rest can
@@ -85,6 +87,7 @@ class Newton:
         self._preconditioning = Preconditioning(model) if options.precondition and not dense else None
         self._objective: Objective | None = None
         self._recent: Precision | None = None
+        self._least = self._shortest_scales(LEAST_SCALE)
         self.iterations: list[tuple[str, int]] = []
 
     # Life of a fit
@@ -152,8 +155,13 @@ class Newton:
     def _on(self, model: DustModel) -> Newton:
         """The engine for another grid, on the way to the fit of this one."""
         coarse = Newton(model, replace(self.options, theta_tolerance=COARSE_GAIN), self.dense)
+        coarse._least = coarse._shortest_scales(LEAST_COARSE_SCALE)
         coarse._started, coarse._progress = self._started, self._progress
         return coarse
+
+    def _shortest_scales(self, cells: float) -> torch.Tensor:
+        """How far down θ may go: to length scales of so many cells, below which stars do not tell one from another."""
+        return self.model.prior.hyperparameters.with_length_scales_from(cells * self.model.grid.typical_cell)
 
     def _misfit(self, state: NewtonState) -> float:
         """How many times larger than their errors the stars' deviations are, at least one."""
@@ -174,8 +182,7 @@ class Newton:
         samples = max(self.options.samples, CHEAP_SAMPLES) if cheap else self.options.samples
         keeping = objective.cells.keeps_field
         state = self._redraw(state, objective, (1.0 if keeping else 0.3) * self.options.sample_tolerance, samples)
-        short = (KEEPING if keeping else MOVING) * self.options.tolerance
-        state = self._find_mean(state, objective, short, at_most=LEARN_STEPS)
+        state = self._find_mean(state, objective, SHORT * self.options.tolerance, at_most=LEARN_STEPS)
         curvature = self._curvature(state, CURVATURE)
         gradient = theta_gradient(objective, state.mean, state.draws, curvature, self._recent, state.seed)
         if len(state.theta_step):
@@ -186,7 +193,7 @@ class Newton:
         state = self._with_best_noise(state, objective)
         if state.noise_left > NOISE_MOVED:  # the slopes here say nothing of another noise
             return replace(state, theta_step=torch.zeros(0, dtype=torch.float64))
-        step, predicted = curvature.step(gradient, self.options.theta_reach)
+        step, predicted = curvature.step(gradient, self.options.theta_reach, self._least - state.theta)
         state = replace(state, theta_left=predicted)
         if predicted < self.options.theta_tolerance:
             return replace(state, phase="settle")

@@ -41,11 +41,13 @@ def theta_gradient(
     cells = objective.cells
     latents = cells.theta_latents(mean)
     place = objective.place(mean, draws)
+    left = objective.gradient(place)[1]
     if latents is not None:
-        of_mean = curvature.relaxed @ objective.gradient(place)[1] - latents @ mean
+        of_mean = curvature.relaxed @ left - latents @ mean
         return cells.theta + of_mean + cells.theta_volume(_known(precision, seed, len(mean)))
     slopes = objective.slopes(place)
-    return cells.theta + cells.theta_gradient(torch.cat([mean + draws, mean - draws]), slopes / len(slopes))
+    at_draws = cells.theta_gradient(torch.cat([mean + draws, mean - draws]), slopes / len(slopes))
+    return cells.theta + at_draws - curvature.response @ left
 
 
 def _known(precision: Precision, seed: int, size: int) -> torch.Tensor:

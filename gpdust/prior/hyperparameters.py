@@ -101,6 +101,19 @@ class Hyperparameters(tuple[Hyperparameter, ...]):
             for parameter, value, deviation in zip(self.learned(), theta, deviations, strict=True)
         }
 
+    def with_length_scales_from(self, shortest: float) -> torch.Tensor:
+        """Entries of θ at which length scales are `shortest` pc, or where they start if that is less.
+
+        Others have no such limit: −∞. Shape (P,).
+        """
+        return torch.tensor(
+            [
+                min(0.0, parameter.standardised(shortest)) if is_named(parameter.name, "length_scale") else -math.inf
+                for parameter in self.learned()
+            ],
+            dtype=torch.float64,
+        )
+
     @property
     def units(self) -> dict[str, str]:
         """Units by name."""

@@ -171,7 +171,7 @@ class SpectralGP:
         margin = max(min(width, float(grid.edges[-1])), float(grid.cell_lengths.max())) / 2
         low, high = far.min(0) - margin, far.max(0) + margin
         padding = PADDING * self._starting_scales().max(0)
-        spacing = self.box_spacing or self._chosen_spacing(np.median(np.cbrt(grid.cell_volumes)))
+        spacing = self.box_spacing or self._chosen_spacing(grid.typical_cell)
         while True:
             box = PeriodicBox.around(tuple(low), tuple(high), tuple(padding), spacing)
             if self.box_spacing or box.latent_size <= MOST_LATENTS:
