@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ def run(seed: int, way: str, options: argparse.Namespace) -> dict:
     """Fit one catalogue and score its maps."""
     catalogue = simulated_clumps(seed, options.stars).catalogue
     settings, learn = WAYS[way]
+    settings = replace(settings, kernel=options.kernel)
     started = time.perf_counter()
     prior = settings.build(options.prior, learn, options.inducing)
     model = gpdust.DustModel(catalogue, CLUMP_REGION.grid(options.shape), prior)
@@ -76,12 +78,14 @@ def main() -> None:
     parser.add_argument("--engine", default="auto", help="see gpdust.fit")
     parser.add_argument("--prior", choices=PRIORS, default="spectral")
     parser.add_argument("--inducing", type=int, default=500, help="points of the prior 'inducing'")
+    parser.add_argument("--kernel", default="matern32", help="or rbf, matern12, matern52")
     parser.add_argument("--stars", type=int, default=120_000)
     parser.add_argument("--shape", type=int, nargs=3, default=[20, 20, 35], help="cells of the fit (l, b, distance)")
     parser.add_argument("--map-shape", type=int, nargs=3, default=[100, 100, 105], help="cells of the map")
     parser.add_argument("--json", type=Path, help="write all numbers here")
     options = parser.parse_args()
-    words = f"engine {options.engine}, {options.prior} prior, {options.stars} stars, fit on {options.shape} cells"
+    prior = f"{options.prior} prior, {options.kernel}"
+    words = f"engine {options.engine}, {prior}, {options.stars} stars, fit on {options.shape} cells"
     print(machine(), words, sep="\n", flush=True)
     print("  ".join(f"{head:>{max(len(head), 7)}}" for head, _ in COLUMNS.values()), flush=True)
     rows = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import astropy.units as u
 import numpy as np
@@ -12,12 +13,16 @@ from numpy.testing import assert_allclose
 
 import gpdust
 from gpdust.errors import InferenceError
-from gpdust.inference import Newton, Progress
+from gpdust.fitting import ConvergenceWarning
+from gpdust.inference import Newton, NewtonOptions, Progress
 from gpdust.inference.cells import PriorOnCells
+from gpdust.inference.curvature import ThetaCurvature
 from gpdust.inference.objective import Objective
+from gpdust.inference.occam import theta_gradient
 from gpdust.inference.response import Response
 
 ENGINES = ("natural", "mgvi")
+PER_PC = u.mag / u.pc
 
 
 def fit(model: gpdust.DustModel, engine: str, **options) -> gpdust.Posterior:
@@ -94,6 +99,70 @@ def test_hyperparameters_of_a_drawn_truth_are_recovered(catalogue, region, kind)
     for name, value in expected.items():
         assert abs(posterior.hyperparameters[name] - value) < 3 * errors[name], name
         assert errors[name] < (0.5 * value if value > 0 else 0.3), name
+
+
+@pytest.mark.parametrize("kind", ["inducing", "spectral"])
+def test_the_gradient_by_theta_forgives_a_mean_that_is_a_little_short(catalogue, region, kind):
+    """To first order in what precise stars pull it by; at fixed v it does not."""
+    grid, words = region.grid((4, 3, 6)), {"length_scale": 60 * u.pc, "amplitude": 0.3, "mean_density": 2e-3 * PER_PC}
+    prior = gpdust.InducingGP("rbf", 40, **words)
+    if kind == "spectral":
+        prior = gpdust.SpectralGP("rbf", box_spacing=25 * u.pc, **words)
+    model = gpdust.DustModel(truth(catalogue, grid, prior, 3000, 0.01), grid, prior)
+    tight = NewtonOptions(solve_tolerance=1e-6, sample_tolerance=1e-6)
+    engine = Newton(model, tight, dense=isinstance(model.prior, gpdust.InducingGP))
+    engine._started, engine._progress = 0.0, Progress(1, shown=False)
+    state = engine.init(0)
+    objective = engine._at(state.theta)
+    state = engine._redraw(engine._find_mean(state, objective, 1e-6), objective, 1e-3)
+    state = engine._find_mean(state, objective, 1e-6)
+    curvature = engine._curvature(state, 1e-3)
+
+    def gradient(mean: torch.Tensor) -> torch.Tensor:
+        return theta_gradient(objective, mean, state.draws, curvature, engine._recent, 0)
+
+    def gradient_at_fixed_v(mean: torch.Tensor) -> torch.Tensor:
+        latents, slopes = torch.cat([mean + state.draws, mean - state.draws]), objective.slopes
+        return objective.cells.theta_gradient(latents, slopes(objective.place(mean, state.draws)) / len(latents))
+
+    for off in 1e-4 * state.draws[:3]:
+        moved = gradient(state.mean + off) - gradient(state.mean)
+        at_fixed_v = gradient_at_fixed_v(state.mean + off) - gradient_at_fixed_v(state.mean)
+        assert float(moved.norm()) < 0.01 * float(at_fixed_v.norm())
+
+
+def test_a_step_of_theta_goes_no_farther_down_than_it_may():
+    """The others make the best of what is left, and what is promised is what the quadratic then gives."""
+    curvature = torch.tensor([[4.0, 1.0, 0.0], [1.0, 3.0, 0.5], [0.0, 0.5, 2.0]], dtype=torch.float64)
+    gradient = torch.tensor([3.0, -2.0, 1.0], dtype=torch.float64)
+    least = torch.tensor([-0.2, -math.inf, -0.1], dtype=torch.float64)
+    step, promised = ThetaCurvature(curvature, torch.zeros(3, 0)).step(gradient, 10.0, least)
+    assert step[0] == -0.2 and step[2] == -0.1
+    assert float((gradient + curvature @ step)[1]) == pytest.approx(0, abs=1e-12)
+    assert promised == pytest.approx(-float(gradient @ step + 0.5 * step @ curvature @ step))
+    assert (gradient + curvature @ step)[[0, 2]].min() > 0  # farther down it would have gained
+    shorter, same = ThetaCurvature(curvature, torch.zeros(3, 0)).step(gradient, 0.1, least)
+    assert_allclose(shorter, 0.1 * step / float(step.abs().max()))
+    assert same == promised
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_length_scales_stay_within_what_cells_can_tell(catalogue, region, engine):
+    """Extinctions that scatter more than their errors say would be explained by ever smaller structure."""
+    grid = region.grid((5, 4, 8))
+    stars = truth(catalogue, grid, gpdust.InducingGP("rbf", 120, length_scale=40 * u.pc, amplitude=0.3), 600, 0.1)
+    rng = np.random.default_rng(1)
+    wrong = stars.extinction.value * np.exp(0.5 * rng.standard_normal(len(stars)))
+    stars = catalogue(stars.l.value, stars.b.value, stars.distance.value, wrong, stars.extinction_error.value)
+    prior = gpdust.SpectralGP("rbf", length_scale=40 * u.pc, amplitude=0.3, box_spacing=20 * u.pc)
+    if engine == "natural":
+        prior = gpdust.InducingGP("rbf", 150, length_scale=40 * u.pc, amplitude=0.3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        posterior = fit(gpdust.DustModel(stars, grid, prior), engine, samples=20)
+    scales = [value for name, value in posterior.hyperparameters.items() if name.startswith("length_scale")]
+    assert min(scales) < 20
+    assert min(scales) >= grid.typical_cell / 3 - 1e-9
 
 
 # The ELBO

@@ -118,6 +118,13 @@ def test_a_sum_of_kernels_lists_all_its_hyperparameters_in_physical_units():
         assert_allclose(report[name], value, rtol=1e-6, err_msg=name)
 
 
+def test_length_scales_have_a_least_value_unless_they_start_below_it():
+    prior = InducingGP(length_scale=[80, 20, 5] * u.pc, amplitude=0.3, mean_density=1e-3 * u.mag / u.pc)
+    least = dict(zip(NAMES, prior.hyperparameters.with_length_scales_from(20).tolist(), strict=True))
+    assert least["amplitude"] == least["mean_log_density"] == -math.inf
+    assert_allclose([least[f"length_scale_{axis}"] for axis in "xyz"], [-2, 0, 0], atol=1e-12)
+
+
 @pytest.mark.parametrize("name", COMPOSED)
 def test_every_hyperparameter_has_a_name_of_its_own(name):
     names = [parameter.name for parameter in InducingGP(COMPOSED[name]()).hyperparameters]
