@@ -229,6 +229,15 @@ def test_a_krylov_space_holds_the_leading_directions(monkeypatch):
     assert_allclose(whole @ whole.mT, torch.eye(200), atol=1e-8)
 
 
+def test_a_krylov_space_holds_the_few_directions_that_few_stars_know(monkeypatch):
+    """Random directions see next to nothing of them: the mean eigenvalue is 3, the largest 10 000."""
+    monkeypatch.setattr(preconditioners, "BLOCK", 10)
+    values = torch.cat([torch.logspace(4, 1.8, 4, dtype=torch.float64), torch.linspace(0, 1, 4996).double()])
+    basis, projected = krylov_space(lambda rows: rows * values, 5000, 1000, rest=50.0)
+    assert len(basis) < 100
+    assert_allclose(torch.linalg.eigvalsh(projected)[-4:], values[:4].flip(0), rtol=1e-3)
+
+
 def test_a_preconditioner_is_replaced_when_a_new_one_pays(small_model, monkeypatch):
     monkeypatch.setattr(preconditioners, "EXACT_CELLS", 1)
     model = small_model(learn=True)

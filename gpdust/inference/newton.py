@@ -183,6 +183,9 @@ class Newton:
         keeping = objective.cells.keeps_field
         state = self._redraw(state, objective, (1.0 if keeping else 0.3) * self.options.sample_tolerance, samples)
         state = self._find_mean(state, objective, SHORT * self.options.tolerance, at_most=LEARN_STEPS)
+        state = self._with_best_noise(state, objective)
+        if state.noise_left > NOISE_MOVED:  # the slopes here say nothing of another noise
+            return replace(state, theta_step=torch.zeros(0, dtype=torch.float64))
         curvature = self._curvature(state, CURVATURE)
         gradient = theta_gradient(objective, state.mean, state.draws, curvature, self._recent, state.seed)
         if len(state.theta_step):
@@ -190,9 +193,6 @@ class Newton:
             if not lost <= max(self.options.theta_tolerance, 0.0):  # nor if it is not a number
                 return self._step_back(state)
             curvature = curvature.with_secant(state.theta_step, gradient - state.theta_slope)
-        state = self._with_best_noise(state, objective)
-        if state.noise_left > NOISE_MOVED:  # the slopes here say nothing of another noise
-            return replace(state, theta_step=torch.zeros(0, dtype=torch.float64))
         step, predicted = curvature.step(gradient, self.options.theta_reach, self._least - state.theta)
         state = replace(state, theta_left=predicted)
         if predicted < self.options.theta_tolerance:

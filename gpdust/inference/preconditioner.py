@@ -25,7 +25,7 @@ from gpdust.inference.star_metric import PlainMetric
 from gpdust.model import DustModel
 from gpdust.prior.box import PeriodicBox
 
-EXACT_CELLS = 2500  # up to which A is held as a matrix
+EXACT_CELLS = 1500  # up to which A is held as a matrix
 BLOCK = 40
 MOST_VECTORS = 1600
 MOST_NUMBERS = 40_000_000  # of all vectors of the subspace
@@ -188,7 +188,7 @@ def krylov_space(operator: Operator, size: int, most: int, rest: float) -> tuple
     most : int
         Vectors, at most.
     rest : float
-        Enough when no direction of the newest block has a greater Rayleigh quotient.
+        Enough when no direction of the newest block has a greater Rayleigh quotient, from the second block on.
 
     Returns
     -------
@@ -210,7 +210,10 @@ def krylov_space(operator: Operator, size: int, most: int, rest: float) -> tuple
         overlap = moved @ basis[:held].mT
         projected[new, :held] = overlap
         projected[:held, new] = overlap.mT
-        if not torch.isfinite(overlap).all() or torch.linalg.matrix_norm(projected[new, new], 2) <= rest:
+        if not torch.isfinite(overlap).all():
+            break
+        # The first block is random: it shows the mean eigenvalue, which says nothing of the largest ones.
+        if new.start and torch.linalg.matrix_norm(projected[new, new], 2) <= rest:
             break
         block = moved - overlap @ basis[:held]  # and once more above: twice is enough
     return basis[:held], projected[:held, :held]
