@@ -94,6 +94,13 @@ def test_prior_on_cells_and_its_adjoint_are_adjoint(problem):
     assert_allclose(left, right, rtol=1e-11)
 
 
+def test_the_covariance_of_the_cells_is_that_of_the_prior(problem, monkeypatch):
+    matrix = problem.cells.apply(torch.eye(problem.model.prior.latent_size, dtype=torch.float64)).mT
+    monkeypatch.setattr("gpdust.inference.cells.COVARIANCE_NUMBERS", 5 * problem.model.prior.latent_size)
+    covariance = PriorOnCells(problem.model, NOTHING).covariance
+    assert_allclose(covariance, matrix @ matrix.mT, rtol=1e-10, atol=1e-14)
+
+
 def test_the_product_is_that_of_the_dense_matrix(problem):
     v = normal(4, problem.model.prior.latent_size)
     assert error(problem.matrix_free().product(v), v @ problem.dense, torch.linalg.inv(problem.dense)) < 1e-11

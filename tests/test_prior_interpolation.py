@@ -38,6 +38,12 @@ def test_interpolation_and_its_adjoint_are_adjoint(batch):
     assert torch.equal(forward, interpolation.forward(field))
 
 
+def test_the_rows_are_the_matrix_that_it_multiplies_by():
+    interpolation = Interpolation(BOX, torch.cat([points(9), torch.from_numpy(ORIGIN + LENGTHS)[None]]))
+    by_columns = interpolation.forward(torch.eye(BOX.n_nodes, dtype=torch.float64)).mT
+    assert_allclose(interpolation.rows(slice(2, 10)), by_columns[2:10], atol=1e-15)
+
+
 def test_interpolation_is_differentiable():
     interpolation = Interpolation(BOX, points(7))
     assert gradcheck(interpolation, (normal(2, BOX.n_nodes).requires_grad_(),))

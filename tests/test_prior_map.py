@@ -53,6 +53,8 @@ def test_apply_and_adjoint_are_adjoint_over_batches():
     v = torch.randn(3, 15, dtype=torch.float64)
     y = torch.randn(3, 40, dtype=torch.float64)
     assert_allclose((linear_map.apply(v) * y).sum(-1), (v * linear_map.adjoint(y)).sum(-1), rtol=1e-12)
+    identity = torch.eye(40, dtype=torch.float64)
+    assert_allclose(linear_map.rows(slice(3, 9)), linear_map.adjoint(identity)[3:9], rtol=1e-12)
 
 
 def test_the_log_density_is_the_mean_plus_the_map():

@@ -54,6 +54,12 @@ def test_the_map_has_the_covariance_of_its_kernel(name, scales, bound):
     assert float((covariance(prior) - expected).abs().max()) < bound * 0.16
 
 
+def test_the_rows_of_the_map_are_what_its_adjoint_makes_of_single_points():
+    linear_map = SpectralGP(["rbf", "matern32"], [30, 36] * u.pc, [0.3, 0.2]).with_box(wide_box(8.0, 60.0)).at(POINTS)
+    identity = torch.eye(len(POINTS), dtype=torch.float64)
+    assert_allclose(linear_map.rows(slice(5, 31)), linear_map.adjoint(identity)[5:31], atol=1e-14)
+
+
 def test_a_sum_of_kernels_has_the_sum_of_covariances():
     prior = SpectralGP(["rbf", "matern32"], [[30, 26, 34], [36, 36, 36]] * u.pc, [0.3, 0.2])
     kernel = gpytorch_kernel("rbf", (30, 26, 34), 0.3) + gpytorch_kernel("matern32", (36, 36, 36), 0.2)

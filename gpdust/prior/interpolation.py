@@ -71,6 +71,12 @@ class Interpolation:
         """Values at the points, without a gradient."""
         return _rows(self._matrix, field)
 
+    def rows(self, which: slice) -> torch.Tensor:
+        """The matrix at some of the points, not sparse, shape (of them, nodes)."""
+        node = self._matrix.col_indices().unflatten(0, (-1, 8))[which].long()
+        share = self._matrix.values().unflatten(0, (-1, 8))[which]
+        return share.new_zeros(len(node), self.box.n_nodes).scatter_add_(1, node, share)
+
 
 class _Interpolate(torch.autograd.Function):
     @staticmethod

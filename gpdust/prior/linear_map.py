@@ -35,6 +35,10 @@ class LinearMap(ABC):
     def adjoint(self, cotangent: torch.Tensor) -> torch.Tensor:
         """Bᵀ y: (..., points) to (..., latent)."""
 
+    @abstractmethod
+    def rows(self, which: slice) -> torch.Tensor:
+        """B at some of the points, without a gradient, shape (of them, latent)."""
+
     def log_density(self, latent: torch.Tensor) -> torch.Tensor:
         """φ without its residual, dex: (..., latent) to (..., points)."""
         return self.mean + self.step + self.apply(latent)
@@ -59,3 +63,7 @@ class MatrixMap(LinearMap):
     def adjoint(self, cotangent: torch.Tensor) -> torch.Tensor:
         """Bᵀ y: (..., points) to (..., latent)."""
         return cotangent @ self.matrix
+
+    def rows(self, which: slice) -> torch.Tensor:
+        """B at some of the points, without a gradient, shape (of them, latent)."""
+        return self.matrix[which].detach()

@@ -57,6 +57,10 @@ class SpectralMap(LinearMap):
         """Bᵀ y: (..., points) to (..., latent)."""
         return self.interpolation.box.field_adjoint(self.interpolation.adjoint(cotangent), self._adjoint_weight)
 
+    def rows(self, which: slice) -> torch.Tensor:
+        """B at some of the points, without a gradient, shape (of them, latent)."""
+        return self.interpolation.box.field_adjoint(self.interpolation.rows(which), self._adjoint_weight)
+
 
 class SpectralGP:
     """Gaussian-process prior of the log-density on a periodic box, with any stationary kernel by its spectral density.
