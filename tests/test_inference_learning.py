@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 
 import astropy.units as u
 import numpy as np
@@ -238,3 +239,15 @@ def test_a_search_of_hyperparameters_that_got_stuck_has_not_converged(small_mode
     report = engine.finish(state)[1]
     assert not report.converged
     assert f"promised {promised:.2g} nats" in report.reason
+
+
+def test_the_report_says_which_length_scales_ended_on_their_least_value(spectral_model):
+    engine, bar = Newton(spectral_model(learn=["length_scale"]), dense=False), Progress(1, shown=False)
+    state = engine.init(0)
+    while state.phase == "climb":
+        state = engine.stage(state, bar)
+    assert "ended on" not in engine.finish(state)[1].reason
+    theta = torch.stack([engine._least[0], engine._least[1] + 0.1, engine._least[2] + 1.0])
+    reason = engine.finish(replace(state, theta=theta))[1].reason
+    shortest = engine.model.grid.typical_cell / 3
+    assert f"; length_scale_x ({shortest:.3g} pc) ended on the least" in reason and "length_scale_y" not in reason

@@ -384,4 +384,16 @@ class Newton:
         else:
             promised = f"the last step promised {state.predicted:.2g} nats and gave {state.actual:.2g}"
             converged, reason = True, f"{promised}; new draws moved the mean by {state.drift:.2g} nats"
-        return StoppingReport(converged, reason, len(state.trace), elbo, error)
+        return StoppingReport(converged, reason + self._at_their_least(state.theta), len(state.trace), elbo, error)
+
+    def _at_their_least(self, theta: torch.Tensor) -> str:
+        """In words, which length scales ended on the least value that a fit may give them."""
+        hyperparameters = self.model.prior.hyperparameters
+        values, which = hyperparameters.report(theta), zip(hyperparameters.learned(), theta, self._least, strict=True)
+        ended = [f"{one.name} ({values[one.name]:.3g} {one.unit})" for one, value, least in which if value <= least]
+        if not ended:
+            return ""
+        least = (
+            "the least that cells of this size tell apart: finer cells may say more, and stated errors are too small"
+        )
+        return f"; {', '.join(ended)} ended on {least}"
