@@ -215,12 +215,12 @@ def test_a_coarse_grid_knows_what_its_cells_cannot_show(spectral_model):
     state = engine.init(0)
     while state.phase == "climb":
         state = engine.stage(state, bar)
-    misfit = engine._misfit(state)
+    misfit = engine.misfit(state)
     wilder = Newton(model.with_errors_times(0.2), dense=False)
-    assert wilder._misfit(state) == pytest.approx(5 * math.sqrt(chi_squared(model, state.mean)), rel=1e-9)
+    assert wilder.misfit(state) == pytest.approx(5 * math.sqrt(chi_squared(model, state.mean)), rel=1e-9)
     assert misfit == pytest.approx(max(1.0, math.sqrt(chi_squared(model, state.mean))))
     calmer = Newton(model.with_errors_times(10.0), dense=False)
-    assert calmer._misfit(state) == 1.0
+    assert calmer.misfit(state) == 1.0
 
 
 def test_a_search_of_hyperparameters_that_got_stuck_has_not_converged(small_model):

@@ -42,7 +42,7 @@ def test_natural_and_mgvi_are_the_same_fit(small_model, learn):
 @pytest.mark.parametrize("precondition", [False, True])
 @pytest.mark.parametrize("coarse_start", [False, True])
 def test_neither_preconditioner_nor_start_change_the_fit(small_model, monkeypatch, precondition, coarse_start):
-    monkeypatch.setattr("gpdust.inference.newton.COARSEST_CELLS", 8)
+    monkeypatch.setattr("gpdust.inference.coarse_start.COARSEST_CELLS", 8)
     natural = fit(small_model(), "natural", **TIGHT)
     mgvi = fit(small_model(), "mgvi", precondition=precondition, coarse_start=coarse_start, **TIGHT)
     deviation = natural.scale.square().sum(-1).sqrt()

@@ -49,6 +49,37 @@ def test_a_state_written_and_read_goes_on_to_the_same_end(any_model, tmp_path, e
         assert one.trace.elbo == other.trace.elbo and report == report_again
 
 
+def test_a_fit_stopped_on_a_coarser_grid_goes_on_there_to_the_same_end(small_model, tmp_path, monkeypatch):
+    monkeypatch.setattr("gpdust.inference.coarse_start.COARSEST_CELLS", 8)
+    monkeypatch.setattr("gpdust.inference.newton.COARSE_GAIN", 1e-3)
+    model, path = small_model(learn=True), tmp_path / "fit.checkpoint"
+    newton, bar = Newton(model), Progress(1, shown=False)
+    mark = fingerprint(model, "natural", 3, newton.options)
+    whole, resumed = newton.init(3), newton.init(3)
+    assert whole.phase == "coarse"
+    stages = []
+    while whole.phase != "done":
+        whole = newton.stage(whole, bar)
+        save_state(path, resumed, mark)  # written and read before every stage
+        resumed = Newton(model).stage(load_state(path, mark, NewtonState), bar)
+        stages.append((resumed.phase, resumed.coarse.phase if resumed.coarse else None))
+        assert_allclose(resumed.mean, whole.mean, rtol=1e-10, atol=1e-10)
+        assert_allclose(resumed.trace.elbo, whole.trace.elbo, rtol=1e-12)
+        assert resumed.trace.phase == whole.trace.phase
+        if resumed.coarse:
+            assert_allclose(resumed.coarse.mean, whole.coarse.mean, rtol=1e-10, atol=1e-10)
+            assert resumed.coarse.misfit == pytest.approx(whole.coarse.misfit, rel=1e-10)
+    assert stages.count(("coarse", "learn")) > 2 and ("climb", "done") in stages and resumed.coarse is None
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_fit_that_runs_out_of_steps_on_a_coarser_grid_still_has_a_mean(small_model, monkeypatch, steps):
+    monkeypatch.setattr("gpdust.inference.coarse_start.COARSEST_CELLS", 8)
+    with pytest.warns(gpdust.fitting.ConvergenceWarning, match="ran out of its"):
+        posterior = fit(small_model(learn=True), "natural", max_steps=steps)
+    assert posterior.mean.any() and not posterior.report.converged
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_an_interrupted_fit_leaves_a_checkpoint_and_goes_on_to_the_same_end(small_model, tmp_path, monkeypatch, engine):
     path, step, seen = tmp_path / "fit.checkpoint", Progress.step, []

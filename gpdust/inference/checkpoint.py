@@ -38,7 +38,14 @@ def fingerprint(model: DustModel, engine: str, seed: int, options: object) -> st
 
 def save_state(path: str | PathLike, state: State, mark: str) -> None:
     """Write a state; `mark` is the fit's fingerprint."""
-    tensors, record = {}, {"fingerprint": mark}
+    tensors, record = _parts(state)
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, {"state": json.dumps(record | {"fingerprint": mark})})
+
+
+def _parts(state: State) -> tuple[dict[str, torch.Tensor], dict]:
+    """Its tensors and all else. What is neither is made anew by the next stage."""
+    tensors, record = {}, {}
     for entry in fields(state):
         value = getattr(state, entry.name)
         if isinstance(value, torch.Tensor):
@@ -49,11 +56,12 @@ def save_state(path: str | PathLike, state: State, mark: str) -> None:
             record[entry.name] = value.as_dict()
         elif isinstance(value, StoppingRule):
             record[entry.name] = asdict(value)
+        elif isinstance(value, State):
+            inner, record[entry.name] = _parts(value)
+            tensors |= {f"{entry.name}.{name}": tensor for name, tensor in inner.items()}
         elif isinstance(value, (int, float, str)):
             record[entry.name] = value
-        # What is left is made anew by the next stage.
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, {"state": json.dumps(record)})
+    return tensors, record
 
 
 def load_state(path: str | PathLike, mark: str, kind: type[AnyState]) -> AnyState:
@@ -77,10 +85,18 @@ def load_state(path: str | PathLike, mark: str, kind: type[AnyState]) -> AnyStat
             f"{path} is the checkpoint of another fit: the catalogue, grid, prior, engine, seed or settings have "
             "changed. Delete it to start afresh, or write this fit elsewhere."
         )
+    return _state(kind, values, record)
+
+
+def _state(kind: type[AnyState], tensors: dict[str, torch.Tensor], record: dict) -> AnyState:
+    """The state whose parts these are."""
+    values = {name: tensor for name, tensor in tensors.items() if "." not in name}
     if "generator" in values:
         generator = torch.Generator()
         generator.set_state(values["generator"])
         values["generator"] = generator
-    record["trace"] = Trace.from_dict(record["trace"])
-    record["rule"] = StoppingRule(**record["rule"])
+    for name in [name for name, value in record.items() if isinstance(value, dict) and "rule" in value]:
+        inner = {key.removeprefix(f"{name}."): tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
+        values[name] = _state(kind, inner, record.pop(name))
+    record = record | {"trace": Trace.from_dict(record["trace"]), "rule": StoppingRule(**record["rule"])}
     return kind(**values, **record)

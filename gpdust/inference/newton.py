@@ -22,6 +22,7 @@ import torch
 
 from gpdust.errors import InferenceError
 from gpdust.inference.cells import PriorOnCells
+from gpdust.inference.coarse_start import CoarseStart, coarser_cells
 from gpdust.inference.convergence import StoppingReport, StoppingRule
 from gpdust.inference.curvature import ThetaCurvature
 from gpdust.inference.elbo import gaussian_elbo, theta_divergence
@@ -40,14 +41,10 @@ from gpdust.inference.start import Start
 from gpdust.inference.state import NewtonState
 from gpdust.inference.trace import Trace
 from gpdust.model import DustModel
-from gpdust.prior import transfer
 
-COARSEST_CELLS = 1000  # of the grids that a fit climbs through
-COARSER = 12  # times fewer cells from grid to grid
 COARSE_GAIN = 3.0  # nats: what hyperparameters on a coarser grid need not gain
 LEAST_SCALE = 1 / 3  # of a cell: neighbours are as good as independent, and shorter length scales all the same
 LEAST_COARSE_SCALE = 1.0  # likewise; smaller structure than that would there get ever smaller, and wilder
-COARSE_ROUNDS = 12  # of learning there, at most
 NEAR = 30.0  # nats: a predicted decrease at which draws begin to matter
 RELATIVE = 0.03  # of what the first step gains with new draws: less is not worth another before the next ones
 LEAST_MIXING = 0.2
@@ -87,6 +84,8 @@ class Newton:
         self._preconditioning = Preconditioning(model) if options.precondition and not dense else None
         self._objective: Objective | None = None
         self._recent: Precision | None = None
+        self._coarser = coarser_cells(math.prod(self.response.shape)) if options.coarse_start else None
+        self._coarse_start: CoarseStart | None = None
         self._least = self._shortest_scales(LEAST_SCALE)
         self.iterations: list[tuple[str, int]] = []
 
@@ -99,7 +98,7 @@ class Newton:
         return NewtonState(
             mean=start.mean,
             theta=start.theta,
-            phase="climb",
+            phase="coarse" if self._coarser and not start.mean.any() else "climb",
             trace=Trace(prior.hyperparameters.units),
             rule=StoppingRule(self.options.tolerance),
             seed=seed,
@@ -116,54 +115,48 @@ class Newton:
         state = replace(state, trace=deepcopy(state.trace), rule=deepcopy(state.rule))
         self._started, self._progress = started - state.seconds, progress
         self._use(state.noise)
-        state = {"climb": self._climb, "learn": self._learn, "settle": self._settle}[state.phase](state)
-        if len(state.trace) >= self.options.max_steps:
-            state = replace(state, phase="done")
+        phases = {"coarse": self._coarse, "climb": self._climb, "learn": self._learn, "settle": self._settle}
+        state = phases[state.phase](state)
+        if len(state.trace) >= self.options.max_steps and state.phase not in ("coarse", "climb"):
+            state = replace(state, phase="done")  # but not before it has a mean of its own
         return replace(state, seconds=time.perf_counter() - self._started)
 
+    def _coarse(self, state: NewtonState) -> NewtonState:
+        """A stage of the fit of a coarser grid."""
+        coarse = state.coarse or self._from_coarser().begin(state)
+        seconds = time.perf_counter() - self._started
+        coarse = self._from_coarser().stage(replace(coarse, trace=state.trace, seconds=seconds), self._progress)
+        return replace(state, coarse=coarse, trace=coarse.trace, phase="climb" if coarse.phase == "done" else "coarse")
+
     def _climb(self, state: NewtonState) -> NewtonState:
-        """From the prior to near the most probable density, with a fit of a coarser grid as the place to start from."""
-        cells = math.prod(self.response.shape)
-        coarser = cells // COARSER if cells > 2 * COARSER * COARSEST_CELLS else COARSEST_CELLS
-        start = state
-        if self.options.coarse_start and cells > 2 * coarser and not state.mean.any():
-            start = self._from_coarser(state, coarser)
+        """From the prior, or where the fit of a coarser grid has ended, to near the most probable density."""
+        cold = replace(state, coarse=None)
+        start = self._from_coarser().transferred(state.coarse, cold) if state.coarse else cold
+        self._coarse_start = None  # let go of it: it is not needed any more
         try:
             state = self._find_mean(start, self._at(start.theta), NEAR)
         except InferenceError:  # where the coarse grid led to, the fine one has no density
-            if start is state:
+            if start is cold:
                 raise
-            state = self._find_mean(state, self._at(state.theta), NEAR)
+            state = self._find_mean(cold, self._at(cold.theta), NEAR)
         return replace(state, phase="learn" if self.model.prior.theta_size else "settle")
 
-    def _from_coarser(self, state: NewtonState, cells: int) -> NewtonState:
-        """Fit a coarser grid, hyperparameters and all, in the same way."""
-        coarse = self._on(self.model.coarsened(cells))
-        unlearned = torch.zeros(0, dtype=torch.float64)  # noise: there it would have to explain how large cells are
-        end = coarse._climb(replace(state, mean=coarse.init(0).mean, noise=unlearned))
-        if end.phase == "learn":
-            # Else hyperparameters would explain by tiny and wild structure what is due to cells of that size.
-            coarse = self._on(coarse.model.with_errors_times(coarse._misfit(end)))
-            end = coarse._find_mean(end, coarse._at(end.theta), NEAR)
-        for _ in range(COARSE_ROUNDS):
-            if end.phase != "learn" or len(end.trace) >= self.options.max_steps:
-                break
-            end = coarse._learn(end)
-        mean = transfer(end.mean, coarse.model.prior, self.model.prior)
-        return replace(state, mean=mean, theta=end.theta)
+    def _from_coarser(self) -> CoarseStart:
+        if self._coarse_start is None:
+            self._coarse_start = CoarseStart(self.model, self._coarser, self._on)
+        return self._coarse_start
 
     def _on(self, model: DustModel) -> Newton:
         """The engine for another grid, on the way to the fit of this one."""
         coarse = Newton(model, replace(self.options, theta_tolerance=COARSE_GAIN), self.dense)
         coarse._least = coarse._shortest_scales(LEAST_COARSE_SCALE)
-        coarse._started, coarse._progress = self._started, self._progress
         return coarse
 
     def _shortest_scales(self, cells: float) -> torch.Tensor:
         """How far down θ may go: to length scales of so many cells, below which stars do not tell one from another."""
         return self.model.prior.hyperparameters.with_length_scales_from(cells * self.model.grid.typical_cell)
 
-    def _misfit(self, state: NewtonState) -> float:
+    def misfit(self, state: NewtonState) -> float:
         """How many times larger than their errors the stars' deviations are, at least one."""
         log_density = self._at(state.theta).cells.log_density(state.mean)
         return max(1.0, self.model.likelihood.misfit(self.response.extinction(log_density)))

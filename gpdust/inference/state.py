@@ -74,7 +74,12 @@ class NewtonState(State):
     mixing : float
         Share of a change of the draws that is taken.
     rounds : int
-        Of new draws since the hyperparameters were found.
+        Of new draws since the hyperparameters were found; on a coarser grid, of learning them.
+    coarse : NewtonState or None
+        Of the fit of a coarser grid, as long as it is not known where to start.
+    misfit : float
+        By how much the stars' errors are multiplied on a coarser grid, whose cells are too large for them; zero until
+        that is known.
     """
 
     seed: int = 0
@@ -93,3 +98,5 @@ class NewtonState(State):
     drift: float = float("inf")
     mixing: float = 1.0
     rounds: int = 0
+    coarse: NewtonState | None = None
+    misfit: float = 0.0
