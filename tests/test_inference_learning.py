@@ -115,12 +115,13 @@ def test_the_gradient_by_theta_forgives_a_mean_that_is_a_little_short(catalogue,
     engine._started, engine._progress = 0.0, Progress(1, shown=False)
     state = engine.init(0)
     objective = engine._at(state.theta)
-    state = engine._redraw(engine._find_mean(state, objective, 1e-6), objective, 1e-3)
-    state = engine._find_mean(state, objective, 1e-6)
+    state = engine._redraw(engine._find_mean(state, objective, 1e-6)[0], objective, 1e-3)
+    state, _ = engine._find_mean(state, objective, 1e-6)
     curvature = engine._curvature(state, 1e-3)
 
     def gradient(mean: torch.Tensor) -> torch.Tensor:
-        return theta_gradient(objective, mean, state.draws, curvature, engine._recent, 0)
+        place = objective.place(mean, state.draws)
+        return theta_gradient(objective, place, state.draws, curvature, engine._recent, 0)
 
     def gradient_at_fixed_v(mean: torch.Tensor) -> torch.Tensor:
         latents, slopes = torch.cat([mean + state.draws, mean - state.draws]), objective.slopes

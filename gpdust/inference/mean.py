@@ -48,6 +48,7 @@ def find_mean(
     damping: float = 0.0,
     at_most: float = math.inf,
     relative: float = 0.0,
+    leave_last: bool = False,
 ) -> Found:
     """Steps of the mean at fixed draws, until the next would gain less than the tolerance.
 
@@ -70,6 +71,8 @@ def find_mean(
         Number of steps.
     relative : float
         Stop too when a step would gain less than this share of what the first one did.
+    leave_last : bool
+        Whether that step is not taken then, unless it is the first.
 
     Raises
     ------
@@ -87,6 +90,8 @@ def find_mean(
             field = objective.cells.apply(step)
             share = min(1.0, reach / max(float(field.abs().max()), 1e-12))
             predicted = _predicted(precision, step, gradient, share)
+            if leave_last and taken and predicted <= enough:
+                return Found(place, damping, predicted, actual)
             new = place.moved(step, field, share)
             new_value, new_slope = objective.slope(new)
             actual = value - new_value

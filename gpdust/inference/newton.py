@@ -53,7 +53,7 @@ FEW_LATENTS = 1000  # of which draws cost little without a matrix too
 CHEAP_SAMPLES = 200  # while hyperparameters are learned: few draws mislead them
 CURVATURE, FINAL_CURVATURE = 0.5, 0.1  # tolerances of its solves: steps of θ, and its errors
 LEARN_STEPS = 8  # of the mean between steps of θ, at most
-SHORT = 30.0  # tolerances of which the mean may then be short: the gradient by θ knows of it to first order
+SHORT = 10.0  # tolerances of which the mean may then be short: the gradient by θ knows of it to first order
 SHORTEST_STEP = 1e-3  # of a standardised hyperparameter
 NOISE_DRAWS = 4  # of the map, for the parameters of the noise, which hardly depend on them
 NOISE_MOVED = 0.3  # of its standard errors: what must settle before the rest can
@@ -134,11 +134,11 @@ class Newton:
         start = self._from_coarser().transferred(state.coarse, cold) if state.coarse else cold
         self._coarse_start = None  # let go of it: it is not needed any more
         try:
-            state = self._find_mean(start, self._at(start.theta), NEAR)
+            state, _ = self._find_mean(start, self._at(start.theta), NEAR)
         except InferenceError:  # where the coarse grid led to, the fine one has no density
             if start is cold:
                 raise
-            state = self._find_mean(cold, self._at(cold.theta), NEAR)
+            state, _ = self._find_mean(cold, self._at(cold.theta), NEAR)
         return replace(state, phase="learn" if self.model.prior.theta_size else "settle")
 
     def _from_coarser(self) -> CoarseStart:
@@ -175,12 +175,13 @@ class Newton:
         samples = max(self.options.samples, CHEAP_SAMPLES) if cheap else self.options.samples
         keeping = objective.cells.keeps_field
         state = self._redraw(state, objective, (1.0 if keeping else 0.3) * self.options.sample_tolerance, samples)
-        state = self._find_mean(state, objective, SHORT * self.options.tolerance, at_most=LEARN_STEPS)
+        tolerance = SHORT * self.options.tolerance
+        state, place = self._find_mean(state, objective, tolerance, at_most=LEARN_STEPS, leave_last=True)
         state = self._with_best_noise(state, objective)
         if state.noise_left > NOISE_MOVED:  # the slopes here say nothing of another noise
             return replace(state, theta_step=torch.zeros(0, dtype=torch.float64))
         curvature = self._curvature(state, CURVATURE)
-        gradient = theta_gradient(objective, state.mean, state.draws, curvature, self._recent, state.seed)
+        gradient = theta_gradient(objective, place, state.draws, curvature, self._recent, state.seed)
         if len(state.theta_step):
             lost = 0.5 * float((gradient + state.theta_slope) @ state.theta_step)
             if not lost <= max(self.options.theta_tolerance, 0.0):  # nor if it is not a number
@@ -213,7 +214,7 @@ class Newton:
         before = state.mean
         try:
             drawn = self._redraw(state, objective, self.options.sample_tolerance)
-            state = self._find_mean(drawn, objective, self.options.tolerance, relative=RELATIVE)
+            state, _ = self._find_mean(drawn, objective, self.options.tolerance, relative=RELATIVE)
         except InferenceError:  # draws so wide that a density overflows: take less of their change
             if not len(state.draws) or state.mixing <= LEAST_MIXING:
                 raise
@@ -311,8 +312,9 @@ class Newton:
         tolerance: float,
         at_most: float = math.inf,
         relative: float = 0.0,
-    ) -> NewtonState:
-        """The mean that belongs to the draws."""
+        leave_last: bool = False,
+    ) -> tuple[NewtonState, Place]:
+        """The mean that belongs to the draws, and where that is."""
 
         def goes_on(value: float) -> bool:
             self._record(state, value)
@@ -329,12 +331,13 @@ class Newton:
             state.damping,
             at_most,
             relative,
+            leave_last,
         )
         if len(state.draws):
             self._precision(objective, found.place)
         return replace(
             state, mean=found.place.mean, damping=found.damping, predicted=found.predicted, actual=found.actual
-        )
+        ), found.place
 
     def _record(self, state: NewtonState, value: float) -> None:
         hyperparameters = self.model.prior.hyperparameters.report(state.theta)

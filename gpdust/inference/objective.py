@@ -45,6 +45,8 @@ class Place:
 class Objective:
     """F(v) = ½ |v|² + E[−log L(v ± δ)] at given hyperparameters, nats.
 
+    Slope and metric cost a pass over the stars where these have places of their own; those of the last place are kept.
+
     Parameters
     ----------
     cells : PriorOnCells
@@ -53,6 +55,8 @@ class Objective:
 
     def __init__(self, cells: PriorOnCells, response: Response) -> None:
         self.cells, self.response = cells, response
+        self._slope: tuple[Place, tuple[float, torch.Tensor]] | None = None
+        self._metric: tuple[Place, bool, StarMetric] | None = None
 
     def place(self, mean: torch.Tensor, draws: torch.Tensor) -> Place:
         """Put mean and draws, shapes (M,) and (pairs, M), on the cells."""
@@ -79,6 +83,11 @@ class Objective:
 
     def slope(self, place: Place) -> tuple[float, torch.Tensor]:
         """F, infinite where a density overflows, and the gradient of its energy by φ, shape (cells,)."""
+        if self._slope is None or self._slope[0] is not place:
+            self._slope = place, self._slope_at(place)
+        return self._slope[1]
+
+    def _slope_at(self, place: Place) -> tuple[float, torch.Tensor]:
         energy, slope, count = 0.0, torch.zeros_like(place.log_density), 0
         for some in self._blocks(place):
             energies, slopes = self.response.energy_and_gradient(some)
@@ -89,7 +98,10 @@ class Objective:
 
     def metric(self, place: Place, averaged: bool = False) -> StarMetric:
         """G at the root mean square of the draws, or averaged over them."""
-        return self.response.metric(place.log_densities(), averaged)
+        if self._metric is None or self._metric[0] is not place or self._metric[1] != averaged:
+            self._metric = None  # let go of the last one first: it may be large
+            self._metric = place, averaged, self.response.metric(place.log_densities(), averaged)
+        return self._metric[2]
 
     def hessian(self, place: Place, slope: torch.Tensor, averaged: bool) -> CellMetric:
         """The Hessian of the energy, with what Gauss and Newton leave out where that is positive; for steps.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from gpdust.inference.curvature import ThetaCurvature
-from gpdust.inference.objective import Objective
+from gpdust.inference.objective import Objective, Place
 from gpdust.inference.precision import Precision
 
 PROBES, TOLERANCE = 8, 0.3  # of the volume term: random signs, and tolerance of their solves
@@ -13,7 +13,7 @@ PROBES, TOLERANCE = 8, 0.3  # of the volume term: random signs, and tolerance of
 
 def theta_gradient(
     objective: Objective,
-    mean: torch.Tensor,
+    place: Place,
     draws: torch.Tensor,
     curvature: ThetaCurvature,
     precision: Precision,
@@ -29,8 +29,10 @@ def theta_gradient(
     Parameters
     ----------
     objective : Objective
-    mean, draws : Tensor, shape (M,) and (pairs, M)
-        Of q.
+    place : Place
+        Where the mean has been found.
+    draws : Tensor, shape (pairs, M)
+        Around it.
     curvature : ThetaCurvature
         There.
     precision : Precision
@@ -38,15 +40,15 @@ def theta_gradient(
     seed : int
         Of the random signs.
     """
-    cells = objective.cells
+    cells, mean = objective.cells, place.mean
     latents = cells.theta_latents(mean)
-    place = objective.place(mean, draws)
-    left = objective.gradient(place)[1]
     if latents is not None:
+        left = objective.gradient(place)[1]
         of_mean = curvature.relaxed @ left - latents @ mean
         return cells.theta + of_mean + cells.theta_volume(_known(precision, seed, len(mean)))
-    slopes = objective.slopes(place)
-    at_draws = cells.theta_gradient(torch.cat([mean + draws, mean - draws]), slopes / len(slopes))
+    slopes = objective.slopes(place) / (2 * len(draws))
+    left = objective.gradient_of(place, slopes.sum(0))
+    at_draws = cells.theta_gradient(torch.cat([mean + draws, mean - draws]), slopes)
     return cells.theta + at_draws - curvature.response @ left
 
 
