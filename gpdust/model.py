@@ -86,6 +86,11 @@ class DustModel:
         self._read([stars] if isinstance(stars, StarCatalogue) else stars, nearest)
         volume = SampledVolume(grid, self.likelihood.counts.numpy())
         self.prior = self._with_foreground(prior, nearest, foreground_density).placed(volume, seed)
+        if self.stars_used.cut:
+            self.notes.append(
+                f"{self.stars_used.cut} stars of the region have over a quarter of their probability beyond its far "
+                "end, where no cells are: the last ones take up the dust behind them. Give the region background"
+            )
         self.notes += self.prior.notes()
         self._cell_lengths = torch.from_numpy(grid.cell_lengths)
         self._interpolations: dict[int, Interpolation] = {}

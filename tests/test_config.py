@@ -87,7 +87,7 @@ def test_only_catalogue_and_region_are_needed():
     assert config.prior.learn is True
     assert config.fit.engine == "auto"
     assert config.fit.samples == 20
-    assert config.region.background == 0 * u.pc
+    assert config.region.background == "auto"
     assert config.catalogue.preset is None
 
 
@@ -170,7 +170,10 @@ def test_path_counts_from_the_folder_of_the_file(tmp_path):
         (with_keys(grid=3), "[grid] must be a section with keys, got grid = 3"),
         (with_keys(region={"l": [50]}), "[region] l must be two numbers (deg), such as l = [50, 90], got [50]"),
         (with_keys(region={"b": ["a", "b"]}), "[region] b must be two numbers (deg)"),
-        (with_keys(region={"background": -1}), "[region] background must be a number (pc), 0 or more, got -1"),
+        (
+            with_keys(region={"background": -1}),
+            '[region] background must be a number (pc), 0 or more, or "auto", got -1',
+        ),
         (with_keys(prior={"kernel": "rfb"}), '[prior] kernel must be one of "rbf", "matern12"'),
         (
             with_keys(prior={"kind": "inducing", "kernel": "spectrum"}),

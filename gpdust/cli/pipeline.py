@@ -42,12 +42,12 @@ def run(config: Config, folder: FitFolder, fresh: bool, talk: Talk) -> Run:
     """
     watch = Stopwatch()
     before = folder.prepare(config, fresh)
-    grid, map_grid, prior = build.fit_grid(config), build.map_grid(config), build.prior(config)
+    _, map_grid, prior = build.fit_grid(config), build.map_grid(config), build.prior(config)
     with watch.stage("read"):
         stars = build.read_stars(config)
     talk.say(stars.summary())
     with watch.stage("model"):
-        treatment = build.treatment(config, stars)
+        grid, treatment = build.fit_grid(config, stars), build.treatment(config, stars)
         density = config.likelihood.foreground_density
         model = DustModel(stars, grid, prior, config.fit.seed, treatment, density)
     _require_stars(model, stars)

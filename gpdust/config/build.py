@@ -54,22 +54,25 @@ def read_stars(config: Config) -> StarCatalogue:
         )
 
 
-def region(config: Config) -> Region:
-    """Where the fit is."""
+def region(config: Config, stars: StarCatalogue | None = None) -> Region:
+    """Where the fit is; with `stars`, which decide on a padding that is to be chosen."""
     section = config.region
+    background = section.background
     with blaming("region"):
-        made = Region(section.l, section.b, section.distance, 0, section.background)
+        if background == AUTO:
+            background = 0 * PARSEC if stars is None else treatment(config, stars).padding(stars, section.distance[1])
+        made = Region(section.l, section.b, section.distance, 0, background)
         count = section.foreground_cells
         if count == AUTO:  # that of the fit, for the maps too: they must agree on where the foreground is
             count = made.foreground_cells_for(config.grid.shape[2])
         return replace(made, foreground_cells=count)
 
 
-def fit_grid(config: Config) -> SphericalGrid:
-    """The cells of the fit, foreground and background padding included."""
+def fit_grid(config: Config, stars: StarCatalogue | None = None) -> SphericalGrid:
+    """The cells of the fit, foreground and background padding included; see `region`."""
     section = config.grid
     with blaming("grid"):
-        return region(config).grid(section.shape, section.b_spacing, section.distance_spacing)
+        return region(config, stars).grid(section.shape, section.b_spacing, section.distance_spacing)
 
 
 def map_grid(config: Config) -> SphericalGrid:

@@ -110,9 +110,9 @@ def whole_or(word: str, at_least: int) -> Kind:
     )
 
 
-def number_or(word: str, above: float = -math.inf, at_least: float = -math.inf) -> Kind:
-    """A number, or a word."""
-    wanted = number(above=above, at_least=at_least)
+def number_or(word: str, unit: u.UnitBase | None = None, above: float = -math.inf, at_least: float = -math.inf) -> Kind:
+    """A number, which with a unit becomes a Quantity, or a word."""
+    wanted = number(unit, above, at_least)
     return Kind(f'{wanted.words}, or "{word}"', lambda value: word if value == word else wanted.parse(value))
 
 

@@ -12,6 +12,7 @@ from gpdust.catalogue import StarCatalogue
 from gpdust.config.cost import Cost, Size
 from gpdust.errors import ConfigError
 from gpdust.grid import Region
+from gpdust.likelihood import StarTreatment
 from gpdust.prior import SampledVolume, SpectralGP
 from gpdust.units import DEGREE, MAGNITUDE, PARSEC, as_array
 
@@ -92,7 +93,7 @@ def propose(
             "b": as_array(region.b, DEGREE, "b").tolist(),
             "distance": as_array(region.distance, PARSEC, "distance").tolist(),
             "foreground_cells": "auto" if near > 0 else 0,
-            **_background(inside),
+            **_background(inside, region.distance[1]),
         },
         "grid": {"shape": list(shape)},
         "prior": {
@@ -149,13 +150,9 @@ def _region(stars: StarCatalogue, l: object, b: object, distance: object) -> Reg
     return Region(u.Quantity(l, DEGREE), u.Quantity(b, DEGREE), u.Quantity(distance, PARSEC))
 
 
-def _background(stars: StarCatalogue) -> dict[str, float]:
-    """Padding behind the far end, two typical distance errors there, for stars that may lie in it."""
-    if stars.distance_error is None:
-        return {}
-    distance, error = (as_array(getattr(stars, name), PARSEC, name) for name in ("distance", "distance_error"))
-    far = distance >= np.percentile(distance, 90)
-    return {"background": float(f"{2 * np.median(error[far]):.2g}")}
+def _background(stars: StarCatalogue, far: u.Quantity) -> dict[str, float]:
+    """Padding behind the far end for stars that may lie in it, as a number that can be looked at."""
+    return {} if stars.distance_error is None else {"background": StarTreatment().padding(stars, far).to_value(PARSEC)}
 
 
 def _likelihood(stars: StarCatalogue) -> dict[str, object]:

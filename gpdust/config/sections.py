@@ -70,7 +70,7 @@ class RegionSection:
     b: u.Quantity = key(kinds.pair(DEGREE, "b = [-10, 10]"))
     distance: u.Quantity = key(kinds.pair(PARSEC, "distance = [180, 500]"))
     foreground_cells: int | str = key(kinds.whole_or(AUTO, 0), 0)
-    background: u.Quantity = key(kinds.number(PARSEC, at_least=0), 0)
+    background: u.Quantity | str = key(kinds.number_or(AUTO, PARSEC, at_least=0), AUTO)
 
 
 @dataclass(frozen=True, eq=False)

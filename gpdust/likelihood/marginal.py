@@ -23,6 +23,7 @@ from gpdust.likelihood.star_pass import StarArrays, log_likelihood_pass, noise_p
 from gpdust.likelihood.star_results import StarResults, star_results
 
 MOST_PER_CELL = 20  # stars of a coarser grid
+CUT = 0.25  # share of a star beyond the far end from which on it counts as cut off there
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +90,16 @@ class MarginalLikelihood(StarLikelihood):
         too_near = int(np.sum(~usable & (nodes.near > nodes.far)))
         too_far = int(np.sum(~usable)) - too_near
         nodes, used = nodes[np.flatnonzero(usable)], chosen[usable]
-        dropped = float(nodes.dropped.max(initial=0))
-        report = StarReport(len(used), len(stars) - len(chosen), too_near, too_far, dropped)
+        within = stars.distances.best[used] <= grid.edges[grid.interior_cells.stop]
+        report = StarReport(
+            used=len(used),
+            outside=len(stars) - len(chosen),
+            too_near=too_near,
+            too_far=too_far,
+            bounds=int(np.sum(nodes.far > 0.5)) if options.beyond is not None else 0,
+            cut=int(np.sum(within & (nodes.far > CUT))),
+            dropped=float(nodes.dropped.max(initial=0)),
+        )
         return cls(grid.edges, grid.n_rays, stars[used], ray[used], nodes, noise or GaussianNoise(), options, report)
 
     @classmethod

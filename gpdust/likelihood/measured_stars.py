@@ -110,6 +110,11 @@ class StarReport:
         On no ray of the grid.
     too_near, too_far : int
         Too small a share of their probability on the grid, most of the rest in front of it or beyond it.
+    bounds : int
+        Used, though they most likely lie beyond the far end: what is in front of it is no more than they show.
+    cut : int
+        Used, and measured within the region itself, but with more than a quarter of their probability beyond the far
+        end.
     dropped : float
         The largest share of any star in cells that were left out.
     """
@@ -118,6 +123,8 @@ class StarReport:
     outside: int = 0
     too_near: int = 0
     too_far: int = 0
+    bounds: int = 0
+    cut: int = 0
     dropped: float = 0.0
 
     def __add__(self, other: StarReport) -> StarReport:
@@ -126,6 +133,8 @@ class StarReport:
             self.outside + other.outside,
             self.too_near + other.too_near,
             self.too_far + other.too_far,
+            self.bounds + other.bounds,
+            self.cut + other.cut,
             max(self.dropped, other.dropped),
         )
 
@@ -139,4 +148,8 @@ class StarReport:
             )
             if count
         ]
-        return f"{self.used} stars on the grid" + (f"; left out: {', '.join(left_out)}" if left_out else "")
+        bounds = f" or as bounds from beyond its far end ({self.bounds})" if self.bounds else ""
+        cut = f"; {self.cut} may well lie beyond its far end, where it has no cells for them" if self.cut else ""
+        return (
+            f"{self.used} stars on the grid{bounds}" + (f"; left out: {', '.join(left_out)}" if left_out else "") + cut
+        )

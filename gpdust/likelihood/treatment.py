@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
 
+import astropy.units as u
 import numpy as np
 
 from gpdust.catalogue import StarCatalogue
@@ -17,7 +18,7 @@ from gpdust.likelihood.nodes import NodeOptions
 from gpdust.likelihood.noise import GaussianNoise, Noise, noise_from
 from gpdust.likelihood.statistics import ExtinctionStatistics
 from gpdust.los import locate_stars
-from gpdust.units import DEGREE, MAGNITUDE, PARSEC, as_array
+from gpdust.units import DEGREE, MAGNITUDE, PARSEC, as_array, as_float
 
 DISTANCES = ("marginal", "inflate", "ignore")
 MEASURED = ("distance", "parallax")
@@ -126,6 +127,31 @@ class StarTreatment:
         measured = MeasuredStars.make(l, b, self._distances(stars, distance), extinction, lower, upper, first)
         return MarginalLikelihood.from_stars(grid, measured, self.noise, self.nodes)
 
+    def padding(self, stars: StarCatalogue, far: u.Quantity) -> u.Quantity:
+        """How far cells behind a region should reach for stars that may lie there: two distance errors at its far end.
+
+        Without them its last cells would take up the dust that such stars have seen behind it.
+
+        Parameters
+        ----------
+        stars : StarCatalogue
+        far : Quantity
+            The far end.
+
+        Returns
+        -------
+        Quantity
+            pc, two digits; zero where distances count as exact.
+        """
+        if self.distance != "marginal" or stars.distance_error is None:
+            return 0 * PARSEC
+        distance, error = (as_array(getattr(stars, name), PARSEC, name) for name in ("distance", "distance_error"))
+        inside = distance <= as_float(far, PARSEC, "far")
+        if not inside.any():
+            return 0 * PARSEC
+        last = inside & (distance >= np.percentile(distance[inside], 90))
+        return float(f"{2 * np.median(error[last]):.2g}") * PARSEC
+
     def notes(self, stars: StarCatalogue) -> list[str]:
         """What a user should know of how the errors of a catalogue are used."""
         notes = []
@@ -147,7 +173,7 @@ class StarTreatment:
 
     def _is_compressible(self, stars: StarCatalogue) -> bool:
         """Whether the likelihood is a quadratic form of extinctions whose coefficients never change."""
-        exact = self.distance != "marginal" or stars.distance_error is None
+        exact = (self.distance != "marginal" or stars.distance_error is None) and self.nodes.beyond is None
         plain = isinstance(self.noise, GaussianNoise) and not self.learn
         return exact and plain and not (self.asymmetric and stars.extinction_lower_error is not None)
 
