@@ -102,7 +102,7 @@ class Newton:
             trace=Trace(prior.hyperparameters.units),
             rule=StoppingRule(self.options.tolerance),
             seed=seed,
-            noise=torch.zeros(self.model.free_noise.size, dtype=torch.float64),
+            noise=start.noise if len(start.noise) else torch.zeros(self.model.free_noise.size, dtype=torch.float64),
         )
 
     def expected_steps(self, state: NewtonState) -> int:
