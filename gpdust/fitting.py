@@ -87,7 +87,8 @@ def fit(
         when it is interrupted, and deleted at the end.
     start : Posterior or Start, optional
         Where to start from: the posterior of any engine and either prior, on a grid that holds the model's, or a guess,
-        such as that of `gpdust.encoder.seed`.
+        such as that of `gpdust.encoder.seed`. A posterior gives its density, however different the priors are, and the
+        hyperparameters and noise that the model learns too.
     **options
         Settings of the engine; see `gpdust.inference.NewtonOptions` (natural, mgvi) and `gpdust.inference.SVIOptions`.
 

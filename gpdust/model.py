@@ -80,22 +80,19 @@ class DustModel:
         self.grid = grid
         self.treatment = treatment or StarTreatment()
         self.free_noise = self.treatment.free_noise
-        self.notes: list[str] = []
         self.meta: dict[str, str] = {}
-        nearest = NearestStars(grid.edges[grid.interior_cells.start])
-        self._read([stars] if isinstance(stars, StarCatalogue) else stars, nearest)
-        volume = SampledVolume(grid, self.likelihood.counts.numpy())
-        self.prior = self._with_foreground(prior, nearest, foreground_density).placed(volume, seed)
+        self._star_notes: list[str] = []
+        self._nearest = NearestStars(grid.edges[grid.interior_cells.start])
+        self._read([stars] if isinstance(stars, StarCatalogue) else stars)
         if self.stars_used.cut:
-            self.notes.append(
+            self._star_notes.append(
                 f"{self.stars_used.cut} stars of the region have over a quarter of their probability beyond its far "
                 "end, where no cells are: the last ones take up the dust behind them. Give the region background"
             )
-        self.notes += self.prior.notes()
         self._cell_lengths = torch.from_numpy(grid.cell_lengths)
-        self._interpolations: dict[int, Interpolation] = {}
+        self._place(prior, seed, foreground_density)
 
-    def _read(self, chunks: Iterable[StarCatalogue], nearest: NearestStars) -> None:
+    def _read(self, chunks: Iterable[StarCatalogue]) -> None:
         parts, seen = [], 0
         self.stars_used = StarReport()
         for chunk in chunks:
@@ -104,8 +101,8 @@ class DustModel:
             likelihood, report = self.treatment.likelihood(chunk, self.grid, seen)
             parts.append(likelihood)
             self.stars_used += report
-            nearest.add(as_array(chunk.distance, PARSEC, "distance"), as_array(chunk.extinction, MAGNITUDE, "A"))
-            self.notes = self.notes or self.treatment.notes(chunk)
+            self._nearest.add(as_array(chunk.distance, PARSEC, "distance"), as_array(chunk.extinction, MAGNITUDE, "A"))
+            self._star_notes = self._star_notes or self.treatment.notes(chunk)
             self.meta = {"band": chunk.band, "quantity": chunk.quantity, "reference": chunk.reference}
             seen += len(chunk)
         if parts and isinstance(parts[0], MarginalLikelihood):
@@ -113,13 +110,19 @@ class DustModel:
         else:
             self.likelihood = ExtinctionStatistics.total(self.grid.shape, parts)
 
-    def _with_foreground(
-        self, prior: InducingGP | SpectralGP, nearest: NearestStars, given: u.Quantity | None
-    ) -> InducingGP | SpectralGP:
+    def _place(self, prior: InducingGP | SpectralGP, seed: int, foreground_density: u.Quantity | None) -> None:
+        """Give a prior its place among the stars, and say what a user should know of that."""
+        self.notes = list(self._star_notes)
+        volume = SampledVolume(self.grid, self.likelihood.counts.numpy())
+        self.prior = self._with_foreground(prior, foreground_density).placed(volume, seed)
+        self.notes += self.prior.notes()
+        self._interpolations: dict[int, Interpolation] = {}
+
+    def _with_foreground(self, prior: InducingGP | SpectralGP, given: u.Quantity | None) -> InducingGP | SpectralGP:
         """The prior with a mean of its own in front of the region, where the grid has cells there."""
         if not self.grid.interior_cells.start or prior.foreground is not None:
             return prior
-        mean = 10 ** float(prior.hyperparameters.physical(None)[-1])
+        nearest, mean = self._nearest, 10 ** float(prior.hyperparameters.physical(None)[-1])
         density = nearest.foreground_density(mean) if given is None else as_float(given, DENSITY, "foreground_density")
         if not density > 0:
             raise ConfigError(f"foreground_density must be positive, got {given}")
@@ -128,6 +131,14 @@ class DustModel:
             f"foreground: {density:.2g} mag/pc on average ({found}), {density * nearest.near:.2g} mag up to the region"
         )
         return prior.with_foreground(ForegroundStep(nearest.near, math.log10(density / mean)))
+
+    def with_prior(
+        self, prior: InducingGP | SpectralGP, seed: int = 0, foreground_density: u.Quantity | None = None
+    ) -> DustModel:
+        """The same stars, which are not read again, with another prior; see `DustModel`."""
+        model = copy.copy(self)
+        model._place(prior, seed, foreground_density)
+        return model
 
     def with_noise(self, noise: Noise) -> DustModel:
         """The same with other noise of the stars."""

@@ -18,6 +18,7 @@ from gpdust.fitting import ConvergenceWarning
 from gpdust.inference import Newton, NewtonOptions, Progress
 from gpdust.inference.cells import PriorOnCells
 from gpdust.inference.curvature import ThetaCurvature
+from gpdust.inference.elbo import theta_divergence
 from gpdust.inference.objective import Objective
 from gpdust.inference.occam import theta_gradient
 from gpdust.inference.response import Response
@@ -252,3 +253,36 @@ def test_the_report_says_which_length_scales_ended_on_their_least_value(spectral
     reason = engine.finish(replace(state, theta=theta))[1].reason
     shortest = engine.model.grid.typical_cell / 3
     assert f"; length_scale_x ({shortest:.3g} pc) ended on the least" in reason and "length_scale_y" not in reason
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_fit_that_runs_out_of_steps_knows_its_errors_too(any_model, engine):
+    model = any_model(learn=True)
+    if engine == "natural" and isinstance(model.prior, gpdust.SpectralGP):
+        return
+    with pytest.warns(ConvergenceWarning, match="ran out of its 5 steps"):
+        posterior = fit(model, engine, max_steps=5)
+    deviation = posterior.theta_covariance.diagonal().sqrt()
+    assert len(deviation) == 5 and deviation.min() > 0 and deviation.max() <= 1 + 1e-9
+    table = posterior.hyperparameter_table()
+    assert table.count("±") >= 5 and "(fixed)" not in table and "unknown" not in table
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_covariances_made_at_the_end_are_those_of_a_fit_that_had_the_time(small_model, mock_stars, dense):
+    """With them the ELBO is the same as well: what θ and the noise cost is in it."""
+    treatment = gpdust.StarTreatment(noise=gpdust.GaussianNoise(extra=0.01), learn=("extra",))
+    engine, bar = (
+        Newton(small_model(mock_stars(), treatment=treatment, learn=True), dense=dense),
+        Progress(1, shown=False),
+    )
+    state = engine.init(0)
+    while state.phase != "done":
+        state = engine.stage(state, bar)
+    unknown = torch.zeros(0, 0, dtype=torch.float64)
+    stopped = replace(state, theta_covariance=unknown, noise_covariance=unknown)
+    known, report = engine.finish(state)[1], engine.finish(stopped)[1]
+    assert_allclose(stopped.theta_covariance, state.theta_covariance, rtol=0.1, atol=0.01)
+    assert_allclose(stopped.noise_covariance, state.noise_covariance, rtol=0.1)
+    assert report.elbo == pytest.approx(known.elbo, abs=0.1)
+    assert theta_divergence(state.theta, state.theta_covariance) > 1  # which would have been left out

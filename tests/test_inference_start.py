@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -9,8 +11,9 @@ import torch
 from numpy.testing import assert_allclose
 
 import gpdust
+from gpdust.inference import Newton
 from gpdust.inference.cells import PriorOnCells
-from gpdust.inference.start import projected, start_from
+from gpdust.inference.start import CLOSENESS, Start, projected, start_from
 from gpdust.prior.box import PeriodicBox
 
 SMALL_BOX = PeriodicBox((-20.0, 100.0, -80.0), (300.0, 300.0, 240.0), (8, 8, 6))
@@ -31,7 +34,7 @@ def models(small_model, mock_stars, small_grid):
     }
 
 
-def fit(model: gpdust.DustModel, engine: str, start: gpdust.Posterior | None = None) -> gpdust.Posterior:
+def fit(model: gpdust.DustModel, engine: str, start: gpdust.Posterior | Start | None = None) -> gpdust.Posterior:
     options = {} if engine == "svi" else {"tolerance": 1e-4, "solve_tolerance": 1e-3, "sample_tolerance": 1e-3}
     return gpdust.fit(model, engine=engine, progress=False, start=start, **options)
 
@@ -85,13 +88,53 @@ def test_a_start_from_the_same_latents_is_their_mean(models, posteriors):
     assert torch.equal(start.mean, posterior.mean) and len(start.theta) == 0
 
 
-def test_a_start_under_another_prior_follows_the_field(models, posteriors):
+def off(posterior: gpdust.Posterior, source: gpdust.DustModel, model: gpdust.DustModel, start: Start) -> float:
+    """How far a start's density is from the posterior's, dex; averaged over residuals, as stars see it."""
+    expected = PriorOnCells(source, posterior.theta).log_density(posterior.mean)
+    return float((PriorOnCells(model, start.theta).log_density(start.mean) - expected).abs().mean())
+
+
+def test_a_start_under_another_prior_follows_the_density(models, posteriors):
     posterior = posteriors("inducing", "natural")
     start = start_from(posterior, models["spectral"])
     assert len(start.mean) == SMALL_BOX.latent_size
-    field_here = PriorOnCells(models["spectral"], start.theta).apply(start.mean)
-    followed = field_here + posterior.hyperparameters["mean_log_density"]
-    assert float((followed - torch.from_numpy(field(posterior))).abs().mean()) < 0.05
+    assert off(posterior, models["inducing"], models["spectral"], start) < 0.02
+
+
+OTHERS = [{"mean_density": 1.6e-2 * u.mag / u.pc}, {"amplitude": 0.6}, {"length_scale": 30 * u.pc}]
+
+
+@pytest.mark.parametrize("other", OTHERS, ids=lambda other: next(iter(other)))
+def test_the_same_latents_under_another_prior_are_another_density(any_model, other):
+    """Same box or points, same length of v: but what v means has changed."""
+    source, model = any_model(), any_model(**other)
+    posterior = gpdust.fit(source, progress=False)
+    start = start_from(posterior, model)
+    assert len(start.mean) == len(posterior.mean)
+    assert off(posterior, source, model, replace(start, mean=posterior.mean)) > 0.03
+    assert off(posterior, source, model, start) < CLOSENESS
+    cold, warm = (gpdust.fit(model, progress=False, start=at) for at in (None, start))
+    assert warm.report.steps < cold.report.steps or "mean_density" not in other
+    assert warm.report.elbo == pytest.approx(cold.report.elbo, abs=0.3 + 4 * cold.report.elbo_error)
+
+
+@pytest.mark.parametrize("engine", ["natural", "mgvi"])
+def test_learned_noise_carries_over(small_model, mock_stars, engine):
+    def model(extra: float) -> gpdust.DustModel:
+        noise = gpdust.GaussianNoise(extra=extra, proportional=0.01)
+        return small_model(mock_stars(), treatment=gpdust.StarTreatment(noise=noise, learn=("extra",)))
+
+    posterior = gpdust.fit(model(0.01), engine=engine, progress=False)
+    elsewhere = model(0.05)
+    start = start_from(posterior, elsewhere)
+    carried = elsewhere.free_noise.at(start.noise.numpy())
+    assert carried.extra == pytest.approx(posterior.treatment.noise.extra, rel=1e-9)
+    assert carried.proportional == pytest.approx(0.01, rel=1e-9)  # which the model takes as given
+    assert torch.equal(Newton(elsewhere).init(0, start).noise, start.noise)
+    assert torch.equal(Newton(elsewhere).init(0).noise, torch.zeros(1, dtype=torch.float64))
+    assert len(start_from(posterior, small_model()).noise) == 0
+    robust = gpdust.StarTreatment(noise=gpdust.StudentNoise(), learn=("degrees_of_freedom",))
+    assert torch.equal(start_from(posterior, small_model(treatment=robust)).noise, torch.zeros(1, dtype=torch.float64))
 
 
 def test_a_good_start_saves_steps(models, posteriors):

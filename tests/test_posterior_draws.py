@@ -1,5 +1,7 @@
 """Joint draws: correlated along the line of sight, coherent across chunks, the prior where no star is."""
 
+from dataclasses import replace
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -166,3 +168,9 @@ def test_hyperparameters_are_shown_in_physical_units(learned_posterior, small_po
     table = learned_posterior.hyperparameter_table()
     assert "length_scale_x" in table and " pc" in table and "±" in table and "median 60 pc" in table
     assert small_posterior.hyperparameter_table().count("(fixed)") == 5
+
+
+def test_a_learned_hyperparameter_without_an_error_is_not_called_fixed(learned_posterior):
+    """Posteriors of older versions have none where a fit ran out of steps."""
+    table = replace(learned_posterior, theta_covariance=torch.zeros(0, 0)).hyperparameter_table()
+    assert table.count("± unknown") == 5 and "(fixed)" not in table

@@ -71,3 +71,16 @@ def test_the_density_in_front_can_be_given(catalogue, small_prior):
     assert given.prior.foreground.step == pytest.approx(np.log10(1e-3 / 1.6e-3))
     with pytest.raises(gpdust.GpdustError, match="foreground_density must be positive"):
         gpdust.DustModel(stars, region.grid((2, 2, 6)), small_prior(), foreground_density=0 * u.mag / u.kpc)
+
+
+def test_a_model_with_another_prior_is_that_of_the_same_stars(mock_stars, small_prior):
+    region = gpdust.Region((50, 90) * u.deg, (-10, 10) * u.deg, (180, 300) * u.pc, foreground_cells=2)
+    spectral = gpdust.SpectralGP("rbf", 60 * u.pc, 0.3, 3e-3 * u.mag / u.pc)
+    model = gpdust.DustModel(iter([mock_stars(20), mock_stars(10, seed=1)]), region.grid((2, 2, 6)), small_prior())
+    notes = list(model.notes)
+    other = model.with_prior(spectral)
+    afresh = gpdust.DustModel([mock_stars(20), mock_stars(10, seed=1)], region.grid((2, 2, 6)), spectral)
+    assert other.notes == afresh.notes and other.prior.description() == afresh.prior.description()
+    assert other.likelihood is model.likelihood and model.notes == notes and model.prior.kind == "inducing"
+    v = torch.ones(other.prior.latent_size, dtype=torch.float64)
+    assert_allclose(other.log_likelihood(v), afresh.log_likelihood(v), rtol=1e-12)

@@ -93,16 +93,15 @@ class Newton:
 
     def init(self, seed: int, start: Start | None = None) -> NewtonState:
         """Start at the prior's mean, or elsewhere."""
-        prior = self.model.prior
-        start = start or Start.at_prior(prior)
+        start = start or Start.at_prior(self.model.prior)
         return NewtonState(
             mean=start.mean,
             theta=start.theta,
             phase="coarse" if self._coarser and not start.mean.any() else "climb",
-            trace=Trace(prior.hyperparameters.units),
+            trace=Trace(self.model.prior.hyperparameters.units),
             rule=StoppingRule(self.options.tolerance),
             seed=seed,
-            noise=torch.zeros(self.model.free_noise.size, dtype=torch.float64),
+            noise=start.noise if len(start.noise) else torch.zeros(self.model.free_noise.size, dtype=torch.float64),
         )
 
     def expected_steps(self, state: NewtonState) -> int:
@@ -111,9 +110,8 @@ class Newton:
 
     def stage(self, state: NewtonState, progress: Progress) -> NewtonState:
         """Take the state to its next phase, or through one round of it."""
-        started = time.perf_counter()
+        self._started, self._progress = time.perf_counter() - state.seconds, progress
         state = replace(state, trace=deepcopy(state.trace), rule=deepcopy(state.rule))
-        self._started, self._progress = started - state.seconds, progress
         self._use(state.noise)
         phases = {"coarse": self._coarse, "climb": self._climb, "learn": self._learn, "settle": self._settle}
         state = phases[state.phase](state)
@@ -347,16 +345,23 @@ class Newton:
     # The end
 
     def finish(self, state: NewtonState) -> tuple[torch.Tensor, StoppingReport]:
-        """A square root of the covariance of q (natural) or its draws (mgvi), and how the fit ended."""
+        """A square root of the covariance of q (natural) or its draws (mgvi), and how the fit ended.
+
+        A state that ran out of steps before it knew the covariances of θ and of the noise is given them.
+        """
         self._use(state.noise)
-        objective = self._at(state.theta)
-        if not len(state.draws):  # stopped before there were any
-            state = self._redraw(state, objective, self.options.sample_tolerance)
-        place = objective.place(state.mean, state.draws)
+        objective, draws = self._at(state.theta), state.draws
+        if not len(draws):  # it stopped before there were any
+            draws = self._redraw(state, objective, self.options.sample_tolerance).draws
+        place = objective.place(state.mean, draws)
         precision = self._precision(objective, place)
+        if len(state.theta) and not len(state.theta_covariance):
+            state.theta_covariance = self._curvature(state, FINAL_CURVATURE).covariance
+        if len(state.noise) and not len(state.noise_covariance):
+            state.noise_covariance = self._with_best_noise(replace(state, draws=draws), objective).noise_covariance
         elbo, error = gaussian_elbo(objective, place, precision, state.theta, state.theta_covariance)
         elbo -= theta_divergence(state.noise, state.noise_covariance)
-        spread = precision.covariance_factor() if isinstance(precision, DensePrecision) else state.draws
+        spread = precision.covariance_factor() if isinstance(precision, DensePrecision) else draws
         return spread, self._report(state, elbo, error)
 
     def _report(self, state: NewtonState, elbo: float, error: float) -> StoppingReport:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from gpdust.inference.cells import PriorOnCells
 from gpdust.inference.conjugate_gradient import conjugate_gradient
-from gpdust.model import DustModel
+from gpdust.likelihood import FreeNoise, Noise
+from gpdust.model import LN10, DustModel
 from gpdust.prior import InducingGP, SpectralGP
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 CLOSENESS = 0.03  # dex: how closely another prior's field is followed
 ITERATIONS = 100
+AT_ONCE = 30_000_000  # numbers of a posterior's prior that are held while its density is read
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,13 @@ class Start:
         Of v.
     theta : Tensor, shape (theta_size,)
         Standardised hyperparameters.
+    noise : Tensor, shape (free_noise.size,)
+        Standardised parameters of the stars' noise; empty where nothing is known of it.
     """
 
     mean: torch.Tensor
     theta: torch.Tensor
+    noise: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
 
     @classmethod
     def at_prior(cls, prior: InducingGP | SpectralGP) -> Start:
@@ -54,7 +60,8 @@ def start_from(posterior: Posterior, model: DustModel) -> Start:
     Returns
     -------
     Start
-        Hyperparameters of the same name carry over, as far as the model learns them.
+        Of the same density, as far as the model's prior can make it. Hyperparameters, and parameters of the noise, of
+        the same name carry over where the model learns them.
     """
     known = posterior.hyperparameters
     theta = torch.tensor(
@@ -64,21 +71,36 @@ def start_from(posterior: Posterior, model: DustModel) -> Start:
         ],
         dtype=torch.float64,
     )
-    if _same_latents(posterior.prior, model.prior):
-        return Start(posterior.mean.clone(), theta)
+    cells, log_density = PriorOnCells(model, theta), _log_density(posterior, model)
+    mean = posterior.mean.clone()
+    if not _makes(mean, log_density, cells):
+        mean = projected(log_density, torch.tensor(CLOSENESS, dtype=torch.float64), cells)
+    return Start(mean, theta, _carried_over(posterior.treatment.noise, model.free_noise))
+
+
+def _log_density(posterior: Posterior, model: DustModel) -> torch.Tensor:
+    """That of the posterior's mean on the model's cells, dex, averaged over the residual of its prior."""
+    fields, parts = posterior.prior.fields(posterior.mean[None], posterior.theta), []
+    points = torch.from_numpy(model.grid.cell_points()).reshape(-1, 3)
     with torch.no_grad():
-        log_density = [
-            posterior.prior.fields(posterior.mean[None], posterior.theta).read(torch.from_numpy(points))[0][0]
-            for points in model.grid.cell_points()
-        ]
-    closeness = torch.tensor(CLOSENESS, dtype=torch.float64)
-    return Start(projected(torch.cat(log_density), closeness, PriorOnCells(model, theta)), theta)
+        for some in points.split(max(1, AT_ONCE // posterior.prior.row_width)):
+            log_density, residual_variance = fields.read(some)
+            parts.append(log_density[0] + 0.5 * LN10 * residual_variance)
+    return torch.cat(parts)
 
 
-def _same_latents(one: InducingGP | SpectralGP, other: InducingGP | SpectralGP) -> bool:
-    if isinstance(one, InducingGP) and isinstance(other, InducingGP):
-        return one.points.shape == other.points.shape and torch.equal(one.points, other.points)
-    return isinstance(one, SpectralGP) and isinstance(other, SpectralGP) and one.box == other.box
+def _makes(mean: torch.Tensor, log_density: torch.Tensor, cells: PriorOnCells) -> bool:
+    """Whether these latents make this density here too: the same points or box, kernel, mean and hyperparameters."""
+    if len(mean) != cells.model.prior.latent_size:
+        return False
+    return float((cells.log_density(mean) - log_density).abs().max()) < CLOSENESS
+
+
+def _carried_over(noise: Noise, free: FreeNoise) -> torch.Tensor:
+    """The noise as a model knows it that learns some of its parameters, standardised."""
+    known, own = (dict(zip(of.names, of.parameters(), strict=True)) for of in (noise, free.start))
+    change = np.array([known.get(name, value) - value for name, value in own.items()])
+    return torch.from_numpy(free.slope(change) / free.slope(np.ones(len(own))) ** 2)  # the slopes are the widths
 
 
 def projected(log_density: torch.Tensor, error: torch.Tensor, cells: PriorOnCells) -> torch.Tensor:

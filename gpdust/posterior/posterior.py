@@ -85,7 +85,8 @@ class Posterior:
         errors = listed.errors(self.theta, self.theta_covariance) if len(self.theta_covariance) else {}
         lines = []
         for parameter in listed:
-            error = f" ± {errors[parameter.name]:.2g}" if parameter.name in errors else " (fixed)"
+            known = f"{errors[parameter.name]:.2g}" if parameter.name in errors else "unknown"
+            error = f" ± {known}" if parameter.learned else " (fixed)"
             value = f"{self.hyperparameters[parameter.name]:.4g}{error} {parameter.unit}"
             lines.append(f"{parameter.name:18} {value:28} prior: {parameter.describe_prior()}")
         return "\n".join(lines)
