@@ -6,6 +6,10 @@ region, observes 300 stars in it, fits them, and ranks numbers of the truth amon
 errors that a catalogue states must not tell of the truth: σ_A is a share of the extinction that the *mean* density puts
 at the *measured* distance, and σ_d is the same for all stars; in the errors of `mock_survey` true values can be read.
 
+Thirty more stars of each truth are held out. For one of them the predictive probability of a lower measurement (the
+probability integral transform), cut into as many steps as there are ranks, is one more rank. Stars of a run share the
+errors of its map: of all of them only the coverage is printed, with its scatter from run to run.
+
 In the linear case the density varies by 0.001 dex, so that extinction is linear in v and both engines should be exact;
 σ_A is then about what extinction varies by, and σ_d moves it by as much. The engine "chain" draws from the exact
 posterior, slowly: where it is calibrated and an engine is not, the test and the simulation are right.
@@ -26,10 +30,12 @@ import numpy as np
 import torch
 from astropy.coordinates import SkyCoord
 from calibration_chain import chain_draws
-from calibration_report import draw_figure, summary, table
+from calibration_report import KINDS, draw_figure, summary, table
 from common import machine, write_json
 
 import gpdust
+from gpdust.checks.noise_tails import log_tails
+from gpdust.checks.predictive_pass import BELOW, predictive_pass
 from gpdust.errors import InferenceError
 from gpdust.fitting import ConvergenceWarning
 from gpdust.los import extinction_at, locate_stars
@@ -44,7 +50,8 @@ CHAIN = "chain"  # the exact posterior, for comparison
 GRID = CLUMP_REGION.grid((4, 4, 8))
 NEAR = GRID.edges[0]  # pc; the mean density puts BACKGROUND · (d − NEAR) in front of a star
 MIDDLE = 0.5 * (GRID.edges[0] + GRID.edges[-1])
-STREAM = 2018  # beside the seed of a run, so that no random number here is one of a fit
+STREAM, HELD_OUT_STREAM = 2018, 1984  # beside the seed of a run, so that no random number here is one of a fit
+HELD_OUT = 30  # stars of each run
 CELLS = {"near": (5, 0), "middle": (5, 3), "far": (5, 7), "far corner": (0, 6)}  # rays and cells
 POINTS = {"near": (65, 2, 240), "middle": (76, -3, 345), "far": (53, -8, 490)}  # l, b in deg, d in pc
 
@@ -133,8 +140,49 @@ def quantities(model: gpdust.DustModel, density: np.ndarray, extinction: np.ndar
     return found
 
 
+def held_out_ranks(treatment: gpdust.StarTreatment, stars: gpdust.StarCatalogue, extinction: np.ndarray) -> np.ndarray:
+    """Ranks of stars that the fit has not seen: their probability integral transforms, in as many steps as ranks.
+
+    Parameters
+    ----------
+    treatment : StarTreatment
+    stars : StarCatalogue
+        Those that lie too far off the grid have no rank.
+    extinction : ndarray, shape (draws, ray, cell)
+
+    Returns
+    -------
+    ndarray of int
+        In the order of the catalogue.
+    """
+    likelihood = treatment.star_by_star(stars, GRID)
+    noise, draws = treatment.noise, np.ascontiguousarray(extinction)
+    rows, _ = predictive_pass(likelihood.arrays, noise.numbers(), log_tails(noise), draws)
+    below = rows[np.argsort(likelihood.stars.number), BELOW]
+    return np.clip(below * (len(extinction) + 1), 0, len(extinction)).astype(int)
+
+
+def fit_and_draw(
+    model: gpdust.DustModel, engine: str, seed: int, options: argparse.Namespace, random: np.random.Generator
+) -> tuple[gpdust.Posterior, np.ndarray, np.ndarray] | None:
+    """Posterior, and independent draws of density and extinction; None where a fit that learns θ has not found it."""
+    kept = {"samples": options.samples or 2 * options.draws} if engine == "mgvi" else {}
+    try:
+        fitted_by = "natural" if engine == CHAIN else engine
+        posterior = gpdust.fit(model, engine=fitted_by, seed=seed, progress=False, **kept)
+    except InferenceError:
+        return None
+    if model.prior.theta_size and not posterior.report.converged:
+        return None
+    if engine == CHAIN:
+        density, extinction = chain_draws(model, posterior, options.draws, random)
+    else:  # mgvi's draws are mirrored: of m ± δ only one is independent of the others, and is ranked among
+        density, extinction = (both.value[::2] for both in posterior.sample(count=2 * options.draws, seed=seed))
+    return posterior, density, extinction
+
+
 def run(case: Case, engine: str, uncertain: bool, seed: int, options: argparse.Namespace) -> dict | None:
-    """Ranks of one truth, and the coverage of its cells; None where the fit ends without a posterior of θ.
+    """Ranks of one truth, and the coverage of cells and stars; None where a fit that learns θ has not found it.
 
     Whether it does is decided by the data, so that the ranks of the others stay uniform.
     """
@@ -144,18 +192,10 @@ def run(case: Case, engine: str, uncertain: bool, seed: int, options: argparse.N
     stars = observe(truth, case, uncertain, options.stars, random)
     treatment = gpdust.StarTreatment(nodes=gpdust.likelihood.NodeOptions(parts=options.parts))
     model = gpdust.DustModel(stars, GRID, prior, treatment=treatment)
-    kept = {"samples": options.samples or 2 * options.draws} if engine == "mgvi" else {}
-    try:
-        fitted_by = "natural" if engine == CHAIN else engine
-        posterior = gpdust.fit(model, engine=fitted_by, seed=seed, progress=False, **kept)
-    except InferenceError:
+    fitted = fit_and_draw(model, engine, seed, options, random)
+    if not fitted:
         return None
-    if len(posterior.theta_covariance) < prior.theta_size:
-        return None
-    if engine == CHAIN:
-        density, extinction = chain_draws(model, posterior, options.draws, random)
-    else:  # mgvi's draws are mirrored: of m ± δ only one is independent of the others, and is ranked among
-        density, extinction = (both.value[::2] for both in posterior.sample(count=2 * options.draws, seed=seed))
+    posterior, density, extinction = fitted
     draws = quantities(model, density, extinction)
     true = quantities(model, truth.density.value[None], truth.extinction.value[None])
     if prior.theta_size:
@@ -163,11 +203,14 @@ def run(case: Case, engine: str, uncertain: bool, seed: int, options: argparse.N
         columns = random.multivariate_normal(mean, covariance, options.draws).T
         for parameter, column, value in zip(prior.hyperparameters.learned(), columns, theta, strict=True):
             draws[parameter.name], true[parameter.name] = column, np.array([value])
-    cells = [truth_ranks(*pair) for pair in ((density, truth.density.value), (extinction, truth.extinction.value))]
-    counts = [np.bincount(ranks.ravel(), minlength=options.draws + 1) for ranks in cells]
+    ranks = {name: int(truth_ranks(draws[name], true[name][0])) for name in draws}
+    unseen = observe(truth, case, uncertain, HELD_OUT, np.random.default_rng([HELD_OUT_STREAM, seed]))
+    of_stars = held_out_ranks(model.treatment, unseen, extinction)
+    of_cells = [truth_ranks(*pair) for pair in ((density, truth.density.value), (extinction, truth.extinction.value))]
+    counts = [np.bincount(each.ravel(), minlength=options.draws + 1) for each in (*of_cells, of_stars)]
     return {
-        "ranks": {name: int(truth_ranks(draws[name], true[name][0])) for name in draws},
-        "cells": [[rank_coverage(of, level) for level in LEVELS] for of in counts],
+        "ranks": ranks | {"held-out star": int(of_stars[0])},
+        "coverage": [[rank_coverage(of, level) for level in LEVELS] for of in counts],
         "converged": posterior.report.converged,
     }
 
@@ -180,17 +223,16 @@ def calibrate(name: str, engine: str, distances: str, options: argparse.Namespac
         seeds = range(options.seed, options.seed + options.runs)
         every = [run(CASES[name], engine, distances == "uncertain", seed, options) for seed in seeds]
     runs = [found for found in every if found]
-    cells = np.array([found["cells"] for found in runs])
+    coverage = np.array([found["coverage"] for found in runs])
+    error = coverage.std(0) / math.sqrt(len(runs))
     return {
         "case": name,
         "engine": engine,
         "distances": distances,
         "draws": options.draws,
         "ranks": {quantity: [found["ranks"][quantity] for found in runs] for quantity in runs[0]["ranks"]},
-        "cells": dict(zip(("density", "extinction"), cells.mean(0).tolist(), strict=True)),
-        "cells_error": dict(
-            zip(("density", "extinction"), (cells.std(0) / math.sqrt(len(runs))).tolist(), strict=True)
-        ),
+        "coverage": dict(zip(KINDS, coverage.mean(0).tolist(), strict=True)),
+        "coverage_error": dict(zip(KINDS, error.tolist(), strict=True)),
         "failed": len(every) - len(runs),
         "not_converged": sum(not found["converged"] for found in runs),
         "seconds": time.process_time() - started,

@@ -13,6 +13,7 @@ import numpy as np
 from gpdust.plot import plot_ranks, save_figure
 from gpdust.scores import LEVELS, RankScores, coverage_band, rank_scores
 
+KINDS = ("density, all cells", "extinction, all cells", "held-out stars")  # of which coverage is reported
 REJECTED = 1e-3  # p-value after Bonferroni's correction for the number of quantities
 BOUNDS = {68: 0.05, 95: 0.03}  # of the coverage of log-normal densities, over all cells
 
@@ -50,9 +51,9 @@ def table(row: dict) -> str:
         lines.append(f"{name:22} {found.p_value:7.1e} {found.offset:+8.2f} {found.scatter:8.2f} {shares}")
     bands = "".join("  {:.2f}–{:.2f}".format(*coverage_band(runs, level))[:11].ljust(11) for level in LEVELS)
     lines.append(f"{'binomial 95 %':48}{bands}")
-    for kind, shares in row["cells"].items():
-        listed = (f"{share:.3f} ± {error:.3f}" for share, error in zip(shares, row["cells_error"][kind], strict=True))
-        lines.append(f"{kind + ', all cells':22} {', '.join(listed)}")
+    for kind, shares in row["coverage"].items():
+        pairs = zip(shares, row["coverage_error"][kind], strict=True)
+        lines.append(f"{kind:22} " + ", ".join(f"{share:.3f} ± {error:.3f}" for share, error in pairs))
     return "\n".join(lines)
 
 
@@ -60,21 +61,22 @@ def verdict(row: dict) -> str:
     """Whether a case meets its target."""
     if row["case"] == "linear":
         return "met" if corrected(row)[1] >= REJECTED else "MISSED"
-    found = dict(zip(LEVELS, row["cells"]["density"], strict=True))
+    found = dict(zip(LEVELS, row["coverage"][KINDS[0]], strict=True))
     return "met" if all(abs(found[level] - level / 100) <= bound for level, bound in BOUNDS.items()) else "MISSED"
 
 
 def summary(rows: list[dict]) -> str:
     """All cases in a table, Markdown."""
     lines = [
-        "| case | distances | engine | smallest p, corrected | density 50, 68, 95 % | extinction | target |",
-        "|---|---|---|---|---|---|---|",
+        "| case | distances | engine | smallest p, corrected "
+        "| density 50, 68, 95 % | extinction | held-out stars | target |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         name, p_value = corrected(row)
         cells = [
-            ", ".join(f"{share:.3f}" for share in shares) + f" (± {row['cells_error'][kind][1]:.3f})"
-            for kind, shares in row["cells"].items()
+            ", ".join(f"{share:.3f}" for share in shares) + f" (± {row['coverage_error'][kind][1]:.3f})"
+            for kind, shares in row["coverage"].items()
         ]
         words = [row["case"], row["distances"], row["engine"], f"{p_value:.2g} ({name})", *cells, verdict(row)]
         lines.append("| " + " | ".join(words) + " |")

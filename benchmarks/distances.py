@@ -10,29 +10,26 @@ from __future__ import annotations
 
 import argparse
 import time
-import warnings
 from pathlib import Path
 
 import astropy.units as u
 import numpy as np
 import torch
-from common import in_own_process, machine, peak_memory, write_json
+from common import machine
+from fits import HEADER, compare, fit_and_score
 
 import gpdust
-from gpdust.fitting import ConvergenceWarning
 from gpdust.likelihood import NodeOptions
 from gpdust.likelihood.treatment import DISTANCES
-from gpdust.scores import posterior_scores
 from gpdust.simulate import ErrorModel, GridTruth, clump_density, mock_survey
 from gpdust.simulate.clumps import BACKGROUND, CLUMP_REGION
 
 ERRORS = ErrorModel(fraction=0.1, floor=0.02 * u.mag, distance_fraction=0.1)
-TRUTH_SHAPE = (100, 100, 115)
 
 
 def run(treatment: str, seed: int, options: argparse.Namespace) -> dict:
     """Fit one catalogue in one way, and score the map."""
-    truth = GridTruth.sample(clump_density(seed), CLUMP_REGION.grid(TRUTH_SHAPE, b_spacing="uniform"))
+    truth = GridTruth.sample(clump_density(seed), CLUMP_REGION.grid(tuple(options.truth_shape), b_spacing="uniform"))
     survey = mock_survey(truth, CLUMP_REGION, options.stars, seed, errors=ERRORS)
     prior = gpdust.SpectralGP(
         "matern32",
@@ -48,25 +45,9 @@ def run(treatment: str, seed: int, options: argparse.Namespace) -> dict:
         prior,
         treatment=gpdust.StarTreatment(distance=treatment, nodes=NodeOptions(least_share=0.0)),
     )
-    read = time.perf_counter()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        posterior = gpdust.fit(model, seed=seed, progress=options.progress)
-    fitted, memory = time.perf_counter(), peak_memory()
-    scores = posterior_scores(posterior, truth, samples=100, seed=seed)
-    found = {
-        "treatment": treatment,
-        "seed": seed,
-        "star_seconds": read - started,
-        "fit_seconds": fitted - read,
-        "steps": len(posterior.trace),
-        "converged": posterior.report.converged,
-        "reason": str(posterior.report),
-        "memory": memory,
-        "stars": model.stars_used.used,
-        "hyperparameters": posterior.hyperparameters,
-        "scores": scores.as_dict(),
-    }
+    read = time.perf_counter() - started
+    posterior, found = fit_and_score(model, truth, seed, progress=options.progress)
+    found |= {"way": treatment, "seed": seed, "star_seconds": read, "stars": model.stars_used.used}
     if treatment == "marginal":
         found |= star_distances(model, posterior, survey)
     return found
@@ -85,6 +66,14 @@ def star_distances(model: gpdust.DustModel, posterior: gpdust.Posterior, survey:
     }
 
 
+def notes(found: dict) -> list[str]:
+    """What became of the stars' own distances."""
+    if "distance_after" not in found:
+        return []
+    before, after, held = (found[f"distance_{name}"] for name in ("before", "after", "coverage"))
+    return [f"stars {before:.1f} pc off before, {after:.1f} pc after (rms); 68 % intervals hold {held:.2f}"]
+
+
 def main() -> None:
     """Run, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -92,6 +81,7 @@ def main() -> None:
     parser.add_argument("--treatments", nargs="+", choices=DISTANCES, default=list(DISTANCES[::-1]))
     parser.add_argument("--stars", type=int, default=120_000)
     parser.add_argument("--shape", type=int, nargs=3, default=[30, 30, 90], help="cells of the fit (l, b, distance)")
+    parser.add_argument("--truth-shape", type=int, nargs=3, default=[100, 100, 115], help="cells of the truth")
     parser.add_argument("--length-scale", type=float, default=60.0, help="of the Matérn-3/2, pc")
     parser.add_argument("--amplitude", type=float, default=0.3, help="dex")
     parser.add_argument("--given", action="store_true", help="do not learn them")
@@ -99,28 +89,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     print(machine())
-    print(f"{options.stars} stars, 10 % distance errors, {options.shape} cells, Matérn-3/2", flush=True)
-    print("treatment  seed   fit/s  steps   median      p90   clumps   68 %  clumps  extinction   GiB")
-    runs = []
-    for seed in options.seeds:
-        for treatment in options.treatments:
-            found = in_own_process(run, treatment, seed, options)
-            runs.append(found)
-            s = found["scores"]
-            print(
-                f"{treatment:9} {seed:5d} {found['fit_seconds']:7.1f} {found['steps']:6d} {s['error_median']:8.1%} "
-                f"{s['error_p90']:8.1%} {s['structure_error_median']:8.1%} {s['density_coverage_68']:6.2f} "
-                f"{s['structure_coverage_68']:7.2f} {s['extinction_coverage_68']:11.2f} "
-                f"{found['memory']:5.2f}" + ("" if found["converged"] else "  " + found["reason"]),
-                flush=True,
-            )
-            if "distance_after" in found:
-                before, after, held = (found[f"distance_{name}"] for name in ("before", "after", "coverage"))
-                print(
-                    f"    stars {before:.1f} pc off before, {after:.1f} pc after (rms); 68 % intervals hold {held:.2f}"
-                )
-    if options.json:
-        write_json(options.json, {"machine": machine(), "runs": runs})
+    print(f"{options.stars} stars, 10 % distance errors, {options.shape} cells, Matérn-3/2")
+    print(f"{'treatment':15}  seed {HEADER}", flush=True)
+    jobs = [(treatment, seed, options) for seed in options.seeds for treatment in options.treatments]
+    compare(run, jobs, notes, options.json)
 
 
 if __name__ == "__main__":

@@ -10,24 +10,20 @@ foreground: 0.5 mag of dust between the Sun and the region; fitted with and with
 from __future__ import annotations
 
 import argparse
-import time
-import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import astropy.units as u
 import numpy as np
 import torch
-from common import in_own_process, machine, write_json
+from common import machine
+from fits import HEADER, compare, fit_and_score
 
 import gpdust
-from gpdust.fitting import ConvergenceWarning
 from gpdust.prior import SampledVolume
-from gpdust.scores import posterior_scores
 from gpdust.simulate import GridTruth, MockSurvey, clump_density, mock_survey, prior_truth
 from gpdust.simulate.clumps import BACKGROUND, CLUMP_REGION
 
-TRUTH_SHAPE, SHAPE = (50, 50, 70), (20, 20, 35)
 BAD_SHARE, BAD_PULL = 0.05, 20.0
 UNDERSTATED = 1.5
 FOREGROUND = 0.5  # mag
@@ -51,19 +47,21 @@ def with_extinction(stars: gpdust.StarCatalogue, extinction: np.ndarray, error: 
     )
 
 
-def the_prior(placed: bool) -> gpdust.SpectralGP:
-    """That of all fits; on one box where truths are drawn from it."""
+def the_prior(grid: gpdust.SphericalGrid | None = None) -> gpdust.SpectralGP:
+    """That of all fits; on the box of a grid where truths are drawn from it."""
     prior = gpdust.SpectralGP("matern32", 60 * u.pc, 0.3, BACKGROUND * u.mag / u.pc, learn=False)
-    grid = CLUMP_REGION.grid(SHAPE)
-    return prior if not placed else prior.placed(SampledVolume(grid, np.zeros(grid.shape, dtype=np.int64)), 0)
+    return prior if grid is None else prior.placed(SampledVolume(grid, np.zeros(grid.shape, dtype=np.int64)), 0)
 
 
-def problem(case: str, seed: int, count: int) -> Problem:
+def problem(case: str, seed: int, options: argparse.Namespace) -> Problem:
     """The clumps' stars with the fault of a case."""
+    count = options.stars
     if case == "scatter":
-        truth = prior_truth(the_prior(placed=True), CLUMP_REGION.grid(SHAPE), seed)
+        grid = CLUMP_REGION.grid(tuple(options.shape))
+        truth = prior_truth(the_prior(grid), grid, seed)
     else:
-        truth = GridTruth.sample(clump_density(seed), CLUMP_REGION.grid(TRUTH_SHAPE, b_spacing="uniform"))
+        grid = CLUMP_REGION.grid(tuple(options.truth_shape), b_spacing="uniform")
+        truth = GridTruth.sample(clump_density(seed), grid)
     errors = gpdust.simulate.ErrorModel(fraction=0.1, floor=0.02 * u.mag)
     survey = mock_survey(truth, CLUMP_REGION, count, seed, errors=errors)
     measured, error = survey.catalogue.extinction.value, survey.catalogue.extinction_error.value
@@ -98,31 +96,18 @@ def ways(case: str) -> dict[str, gpdust.StarTreatment]:
     return {"without cells": gpdust.StarTreatment(), "with cells": gpdust.StarTreatment()}
 
 
-def run(case: str, way: str, seed: int, count: int) -> dict:
+def run(case: str, seed: int, way: str, options: argparse.Namespace) -> dict:
     """Fit one catalogue in one way, and score the map."""
-    posed = problem(case, seed, count)
+    posed = problem(case, seed, options)
     stars = posed.catalogue[~posed.bad] if way.endswith("clean") else posed.catalogue
-    region = gpdust.Region(
-        CLUMP_REGION.l, CLUMP_REGION.b, CLUMP_REGION.distance, foreground_cells=4 if way == "with cells" else 0
-    )
-    prior = the_prior(placed=case == "scatter")
-    started = time.perf_counter()
-    model = gpdust.DustModel(stars, region.grid(SHAPE), prior, treatment=ways(case)[way])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        posterior = gpdust.fit(model, seed=seed, progress=False, max_steps=MOST_STEPS)
-    seconds = time.perf_counter() - started
+    region = replace(CLUMP_REGION, foreground_cells=4 if way == "with cells" else 0)
+    grid = region.grid(tuple(options.shape))
+    prior = the_prior(grid if case == "scatter" else None)
+    model = gpdust.DustModel(stars, grid, prior, treatment=ways(case)[way])
     truth = posed.survey.truth
-    found = {
-        "case": case,
-        "way": way,
-        "seed": seed,
-        "seconds": seconds,
-        "report": str(posterior.report),
-        "noise": posterior.noise_table,
-        "scores": posterior_scores(posterior, truth, seed=seed).as_dict(),
-        "near_bias": near_bias(posterior, truth),
-    }
+    posterior, found = fit_and_score(model, truth, seed, progress=False, max_steps=MOST_STEPS)
+    found |= {"case": case, "way": way, "seed": seed, "noise": posterior.noise_table}
+    found |= {"near_bias": near_bias(posterior, truth)}
     if case == "outliers" and posterior.treatment.noise != gpdust.GaussianNoise():
         found |= outliers_found(model, posterior, posed.bad)
     return found
@@ -131,7 +116,7 @@ def run(case: str, way: str, seed: int, count: int) -> dict:
 def near_bias(posterior: gpdust.Posterior, truth: GridTruth) -> float:
     """Relative bias of the mass in the first tenth of the region: of the median density, over all its cells."""
     density = posterior.percentiles((50,), truth.grid, samples=50).density[0]
-    near = truth.grid.n_cells // 10
+    near = max(1, truth.grid.n_cells // 10)
     return float(density[:, :near].sum() / truth.density[:, :near].sum() - 1)
 
 
@@ -144,35 +129,36 @@ def outliers_found(model: gpdust.DustModel, posterior: gpdust.Posterior, bad: np
     return {"found": float(flagged[true].mean()), "false": float(flagged[~true].mean())}
 
 
+def notes(found: dict) -> list[str]:
+    """What scores of the map don't tell."""
+    lines = [f"{found['case']}; near bias {found['near_bias']:.1%}"]
+    if "found" in found:
+        lines.append(f"{found['found']:.1%} of the bad stars found, {found['false']:.2%} of the good ones flagged")
+    return lines + found["noise"].splitlines()
+
+
 def main() -> None:
     """Run, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--ways", nargs="+", choices=sorted({way for case in CASES for way in ways(case)}))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--stars", type=int, default=60_000)
+    parser.add_argument("--shape", type=int, nargs=3, default=[20, 20, 35], help="cells of the fit (l, b, distance)")
+    parser.add_argument("--truth-shape", type=int, nargs=3, default=[50, 50, 70], help="cells of the truth")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     print(machine())
-    print(f"{options.stars} stars, {list(SHAPE)} cells, spectral Matérn-3/2, of 60 pc and 0.3 dex", flush=True)
-    print("case        way              seed    s   median  clumps   68 %  clumps  extinct.  near bias   found   false")
-    runs = []
-    for case in options.cases:
-        for seed in options.seeds:
-            for way in ways(case):
-                found = in_own_process(run, case, way, seed, options.stars)
-                runs.append(found)
-                s = found["scores"]
-                print(
-                    f"{case:11} {way:15} {seed:5d} {found['seconds']:5.0f} {s['error_median']:7.1%} "
-                    f"{s['structure_error_median']:7.1%} {s['density_coverage_68']:6.2f} "
-                    f"{s['structure_coverage_68']:7.2f} {s['extinction_coverage_68']:8.2f} {found['near_bias']:10.1%} "
-                    + (f"{found['found']:7.1%} {found['false']:7.2%}" if "found" in found else ""),
-                    flush=True,
-                )
-                for line in found["noise"].splitlines():
-                    print("    " + line)
-    if options.json:
-        write_json(options.json, {"machine": machine(), "runs": runs})
+    print(f"{options.stars} stars, {options.shape} cells, spectral Matérn-3/2, of 60 pc and 0.3 dex")
+    print(f"{'treatment':15}  seed {HEADER}", flush=True)
+    jobs = [
+        (case, seed, way, options)
+        for case in options.cases
+        for seed in options.seeds
+        for way in ways(case)
+        if not options.ways or way in options.ways
+    ]
+    compare(run, jobs, notes, options.json)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import pytest
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 CUBES = ["--skies", "1", "--stars", "300", "--nside", "4"]
 TINY = ["--stars", "2000", "--shape", "5", "5", "6"]
+CLUMPS = ["--stars", "800", "--shape", "5", "5", "8", "--truth-shape", "10", "10", "12"]
 POINTS = ["--engine", "svi", "--prior", "inducing", "--inducing", "30"]
 
 
@@ -56,15 +57,53 @@ POINTS = ["--engine", "svi", "--prior", "inducing", "--inducing", "30"]
     ],
 )
 def test_benchmark(tmp_path, name, arguments, expected):
+    printed, record = run(name, arguments, tmp_path)
+    assert "torch" in printed.splitlines()[0]
+    assert expected in printed
+    assert record["machine"] == printed.splitlines()[0]
+
+
+def run(name: str, arguments: list[str], tmp_path: Path) -> tuple[str, dict]:
+    """What a benchmark prints and writes; a process of its own, since some measure memory or start further ones."""
     command = [sys.executable, str(BENCHMARKS / name), *arguments, "--json", str(tmp_path / "out.json")]
-    # A process of its own: each measures time or memory, and one starts further processes.
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "torch" in done.stdout.splitlines()[0]
-    assert expected in done.stdout
-    assert json.loads((tmp_path / "out.json").read_text())["machine"] == done.stdout.splitlines()[0]
+    return done.stdout, json.loads((tmp_path / "out.json").read_text())
+
+
+def test_distances_that_are_summed_over_serve_the_map_and_the_stars(tmp_path):
+    arguments = [*CLUMPS, "--given", "--treatments", "ignore", "marginal"]
+    printed, record = run("distances.py", arguments, tmp_path)
+    ignored, summed = record["runs"]
+    assert (ignored["way"], summed["way"]) == ("ignore", "marginal")
+    assert summed["scores"]["error_median"] < 0.85 * ignored["scores"]["error_median"]
+    assert summed["scores"]["density_coverage_68"] > ignored["scores"]["density_coverage_68"] + 0.1
+    assert summed["distance_after"] < 0.8 * summed["distance_before"]
+    assert 0.45 < summed["distance_coverage"] < 0.85
+    assert f"{summed['distance_after']:.1f} pc after (rms)" in printed
+
+
+def test_a_mixture_finds_outliers_and_mends_the_map(tmp_path):
+    arguments = [*CLUMPS, "--cases", "outliers", "--ways", "gaussian", "mixture"]
+    printed, record = run("robustness.py", arguments, tmp_path)
+    gaussian, mixture = record["runs"]
+    assert mixture["found"] > 0.9
+    assert mixture["false"] < 0.1
+    assert "100.0% of the bad stars found" in printed
+    assert mixture["scores"]["error_median"] < 0.6 * gaussian["scores"]["error_median"]
+    assert "found" not in gaussian
+
+
+def test_intervals_hold_their_share_where_the_prior_is_right(tmp_path):
+    arguments = ["--truths", "4", "--stars", "300", "--draws", "99", "--cases", "natural"]
+    printed, record = run("coverage.py", arguments, tmp_path)
+    (found,) = record["runs"]
+    assert found["levels"] == [50, 68, 95]
+    for kind in ("density", "extinction"):
+        assert found[kind] == pytest.approx([0.5, 0.68, 0.95], abs=0.08)
+    assert "natural          density" in printed
 
 
 def test_suite_keeps_what_it_does_not_make_again(tmp_path, monkeypatch):

@@ -1,11 +1,14 @@
 """Guesses and proposals of `gpdust init`: columns by name, regions around stars, files that a fit accepts."""
 
+import math
+import time
+
 import astropy.units as u
 import numpy as np
 import pytest
 from astropy.table import Table
 
-from gpdust import Config, SpectralGP, StarCatalogue
+from gpdust import Config, DustModel, InducingGP, SpectralGP, StarCatalogue, fit
 from gpdust.config import build
 from gpdust.config.columns import guess_columns
 from gpdust.config.cost import Cost, Size
@@ -13,6 +16,8 @@ from gpdust.config.propose import longitudes, mean_density, propose
 from gpdust.config.starter import make_starter
 from gpdust.config.toml import render
 from gpdust.errors import CatalogueError, ConfigError
+from gpdust.simulate import ErrorModel, GridTruth, clump_density, mock_survey
+from gpdust.simulate.clumps import BACKGROUND, CLUMP_REGION
 
 
 def stars_in(n=2000, l0=340.0, width=40.0, seed=0) -> dict[str, np.ndarray]:
@@ -233,6 +238,93 @@ def test_costs_scale_as_their_engines_do():
     assert growth("mgvi", "fit_seconds", learned=True) == pytest.approx(6)
     assert growth("mgvi", "memory_bytes", latents=10**7) > growth("mgvi", "memory_bytes", latents=10**6) > 1.5
     assert growth("natural", "memory_bytes", cells=10**6) > 5
+
+
+ENGINES = ("mgvi", "natural", "svi")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_stars_cost_where_they_are_kept_one_by_one(engine):
+    def cost(stars: int, nodes: float) -> Cost:
+        return Cost.of(engine, Size(1000, 1000, 1000, True, stars, nodes))
+
+    none = cost(0, 0)
+    compressed, exact, uncertain = cost(10**6, 0), cost(10**6, 1), cost(10**6, 29)
+    assert compressed.fit_seconds - none.fit_seconds == pytest.approx(1)  # one pass
+    assert compressed.memory_bytes == none.memory_bytes
+    assert exact.fit_seconds > none.fit_seconds + 60
+    assert uncertain.fit_seconds > 2 * exact.fit_seconds - none.fit_seconds
+    assert uncertain.memory_bytes - none.memory_bytes == pytest.approx(0.98e9, rel=0.02)
+    few = cost(10**5, 29)
+    assert uncertain.fit_seconds - none.fit_seconds == pytest.approx(10 * (few.fit_seconds - none.fit_seconds))
+
+
+def test_cost_of_stars_is_that_of_the_measurements():
+    """Seconds of two cores: the table of distances in benchmarks/README.md, and 900 gradients of svi."""
+
+    def of_stars(engine: str, learned: bool, stars: int) -> float:
+        with_stars, without = (Cost.of(engine, Size(1, 1, 1, learned, n, 29)) for n in (stars, 0))
+        return with_stars.fit_seconds - without.fit_seconds
+
+    assert of_stars("mgvi", False, 120_000) == pytest.approx(44, rel=0.3)
+    assert of_stars("mgvi", True, 120_000) == pytest.approx(56, rel=0.4)
+    assert of_stars("svi", True, 50_000) == pytest.approx(900 * 1.56 / 2, rel=0.3)
+
+
+def catalogue(n: int, uncertain: bool, seed: int = 0) -> StarCatalogue:
+    table = stars_in(n, seed=seed)
+    d = table["dist50"] * u.pc
+    return StarCatalogue(
+        l=table["GLON"] * u.deg,
+        b=table["GLAT"] * u.deg,
+        distance=d,
+        distance_error=0.1 * d if uncertain else None,
+        extinction=table["AV50"] * u.mag,
+        extinction_error=table["e_AV"] * u.mag,
+    )
+
+
+def test_proposal_counts_its_stars(monkeypatch):
+    """Where scatter is not learned, exact distances are compressed and others are not; svi can't learn scatter."""
+
+    def costs(uncertain: bool, n: int = 5000) -> list[Cost | str]:
+        return list(propose(catalogue(n, uncertain)).costs.values())
+
+    exact, uncertain, many = costs(False), costs(True), costs(True, 50_000)
+    assert uncertain[0].fit_seconds > exact[0].fit_seconds + 1
+    assert many[0].memory_bytes > uncertain[0].memory_bytes + 45_000 * 400
+    assert exact[2] == uncertain[2] == "can't learn extra_scatter: set it to a number"
+    assert any(exact[2] in line for line in propose(catalogue(500, True)).estimates())
+
+    monkeypatch.setattr("gpdust.config.propose.MOST_SINGLE", 1000)
+    compressed, summed = costs(False), costs(True)
+    assert isinstance(compressed[2], Cost)
+    assert compressed[0].fit_seconds < exact[0].fit_seconds
+    for one, other in zip(compressed, summed, strict=True):
+        assert other.fit_seconds > one.fit_seconds + 0.3
+    assert exact[0].memory_bytes > compressed[0].memory_bytes + 5000 * 200
+
+
+@pytest.mark.parametrize(("engine", "learned"), [("mgvi", False), ("natural", True)])
+def test_estimate_is_near_what_a_fit_takes(engine, learned):
+    """A fit whose time goes to its stars: half of its processor's time, since estimates are for two cores."""
+    grid = CLUMP_REGION.grid((3, 3, 8))
+    truth = GridTruth.sample(clump_density(0), CLUMP_REGION.grid((10, 10, 12)))
+    options = {"length_scale": 120 * u.pc, "mean_density": BACKGROUND * u.mag / u.pc, "learn": learned}
+    prior = SpectralGP(**options) if engine == "mgvi" else InducingGP(inducing=20, **options)
+
+    def timed(stars: int) -> tuple[float, DustModel]:
+        survey = mock_survey(truth, CLUMP_REGION, stars, 0, errors=ErrorModel(distance_fraction=0.1))
+        model = DustModel(survey.catalogue, grid, prior)
+        started = time.process_time()
+        fit(model, engine=engine, progress=False)
+        return time.process_time() - started, model
+
+    timed(100)  # compiles
+    taken, model = timed(1500)
+    stars, nodes = len(model.likelihood), len(model.likelihood.nodes.cell) / len(model.likelihood)
+    size = Size(math.prod(grid.shape), 1, model.prior.latent_size, learned, stars, nodes)
+    assert taken / 2 / 4 < Cost.of(engine, size).fit_seconds < taken / 2 * 4
 
 
 def test_cost_in_words():

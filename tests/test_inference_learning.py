@@ -190,14 +190,16 @@ def test_learning_hyperparameters_gains_evidence(small_model, engine):
     assert learned.theta_covariance.diagonal().max() <= 1 + 1e-9
 
 
-@pytest.mark.parametrize("engine", ["natural", "svi"])
-def test_learned_inducing_points_move_or_are_refused(small_model, engine):
+def test_learned_inducing_points_move(small_model):
     model = small_model(learn_inducing=True)
-    try:
-        posterior = fit(model, engine)
-    except InferenceError:
-        return
-    assert float((posterior.prior.points - model.prior.points).norm(dim=-1).max()) > 0
+    posterior = fit(model, "svi", max_steps=500)
+    assert float((posterior.prior.points - model.prior.points).norm(dim=-1).max()) > 0.1  # pc
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_learned_inducing_points_are_refused_where_they_would_stay(small_model, engine):
+    with pytest.raises(InferenceError, match=f"engine '{engine}' can't learn where inducing points are .*; svi can"):
+        fit(small_model(learn_inducing=True), engine)
 
 
 def chi_squared(model: gpdust.DustModel, mean: torch.Tensor) -> float:

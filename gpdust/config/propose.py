@@ -11,7 +11,7 @@ import numpy as np
 from gpdust.catalogue import StarCatalogue
 from gpdust.config.cost import Cost, Size
 from gpdust.errors import ConfigError
-from gpdust.grid import Region
+from gpdust.grid import RayGrid, Region
 from gpdust.likelihood import StarTreatment
 from gpdust.prior import SampledVolume, SpectralGP
 from gpdust.units import DEGREE, MAGNITUDE, PARSEC, as_array
@@ -25,6 +25,7 @@ KERNEL, AMPLITUDE = "matern32", 0.2
 MAP_CELLS_PER_CELL = 3  # along each axis
 MOST_MAP_CELLS = 1_000_000
 MOST_SINGLE = 1_000_000  # stars that a fit may look at one by one, as learning their scatter takes
+COUNTED = 1000  # stars whose nodes are counted for the cost
 FALLBACK_DENSITY = 1e-3  # mag/pc
 
 
@@ -38,13 +39,13 @@ class Proposal:
         Without [catalogue].
     stars : int
         How many stars the region holds.
-    costs : dict of str to Cost
-        By prior and engine, in words; the first is what is proposed.
+    costs : dict of str to Cost or str
+        By prior and engine, in words; the first is what is proposed. Words where the engine can't fit as proposed.
     """
 
     sections: dict[str, dict]
     stars: int
-    costs: dict[str, Cost]
+    costs: dict[str, Cost | str]
 
     def estimates(self) -> list[str]:
         """A line for each cost."""
@@ -109,7 +110,8 @@ def propose(
         "maps": {"shape": list(map_shape), "percentiles": [16, 50, 84], "samples": 100},
     }
     foreground = region.foreground_cells_for(shape[2]) if near > 0 else 0
-    costs = _costs(replace(region, foreground_cells=foreground), shape, map_shape, length_scale, _inducing(len(inside)))
+    grid = replace(region, foreground_cells=foreground).grid(shape)
+    costs = _costs(inside, sections["likelihood"], grid, map_shape, length_scale)
     return Proposal(sections, len(inside), costs)
 
 
@@ -185,21 +187,34 @@ def _grid(region: Region, n_stars: int) -> tuple[tuple[int, int, int], float]:
 
 
 def _costs(
-    region: Region, shape: tuple[int, int, int], map_shape: tuple[int, int, int], length_scale: float, inducing: int
-) -> dict[str, Cost]:
+    stars: StarCatalogue,
+    likelihood: dict[str, object],
+    grid: RayGrid,
+    map_shape: tuple[int, int, int],
+    length_scale: float,
+) -> dict[str, Cost | str]:
     """What the proposed prior and those on inducing points would cost on the same cells."""
-    grid = region.grid(shape)
     proposed = SpectralGP(KERNEL, length_scale * PARSEC).placed(SampledVolume(grid, np.zeros(grid.shape)))
+    inducing, learned = _inducing(len(stars)), likelihood["extra_scatter"] == "learn"
+    singly = learned or likelihood.get("distance") == "marginal"
+    nodes = _nodes(stars, grid) if singly else 0.0
 
-    def size(latents: int) -> Size:
-        return Size(math.prod(grid.shape), math.prod(map_shape), latents)
+    def cost(engine: str, latents: int) -> Cost:
+        return Cost.of(engine, Size(math.prod(grid.shape), math.prod(map_shape), latents, True, len(stars), nodes))
 
     points = f'kind = "inducing" with {inducing} points, engine = '
     return {
-        'kind = "spectral", engine = "mgvi" (proposed)': Cost.of("mgvi", size(proposed.latent_size)),
-        f'{points}"natural"': Cost.of("natural", size(inducing)),
-        f'{points}"svi"': Cost.of("svi", size(inducing)),
+        'kind = "spectral", engine = "mgvi" (proposed)': cost("mgvi", proposed.latent_size),
+        f'{points}"natural"': cost("natural", inducing),
+        f'{points}"svi"': "can't learn extra_scatter: set it to a number" if learned else cost("svi", inducing),
     }
+
+
+def _nodes(stars: StarCatalogue, grid: RayGrid) -> float:
+    """At how many distances a fit looks at each star, about: counted for some of them."""
+    some = stars[np.linspace(0, len(stars) - 1, min(COUNTED, len(stars))).astype(int)]
+    likelihood = StarTreatment().star_by_star(some, grid)
+    return max(1.0, len(likelihood.nodes.cell) / max(1, len(likelihood)))
 
 
 def _map_shape(shape: tuple[int, int, int]) -> tuple[int, int, int]:
