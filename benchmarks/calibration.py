@@ -267,13 +267,14 @@ def main() -> None:
     options = parsed()
     learned = "drawn from their priors and learned" if options.learn else "given"
     words = f"{options.runs} runs, {options.stars} stars each, {options.draws} draws; hyperparameters {learned}"
-    print(machine(), words, sep="\n", flush=True)
+    where = machine()  # before compiled passes over stars, which change how many threads torch says it has
+    print(where, words, sep="\n", flush=True)
     rows = []
     for case, distances, engine in itertools.product(options.cases, options.distances, options.engines):
         rows.append(calibrate(case, engine, distances, options))
         print("", table(rows[-1]), sep="\n", flush=True)
     print("", summary(rows), sep="\n")
-    write_json(options.json, {"machine": machine(), "settings": words, "rows": rows})
+    write_json(options.json, {"machine": where, "settings": words, "rows": rows})
     if options.figure:
         draw_figure(rows, options.figure)
 
