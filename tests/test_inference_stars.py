@@ -118,6 +118,25 @@ def test_a_scatter_that_errors_do_not_state_is_learned(small_model, engine, lear
     assert "extra" in posterior.noise_table and "a factor of 3" in posterior.noise_table
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_coarser_grid_learns_no_noise(small_model, monkeypatch, engine):
+    """Its cells are too large: their scatter is no star's."""
+    monkeypatch.setattr("gpdust.inference.coarse_start.COARSEST_CELLS", 8)
+    stars, _ = measured(0.0, 1500, scatter=0.04)
+    treatment = gpdust.StarTreatment(noise=gpdust.GaussianNoise(extra=0.01), learn=("extra",))
+    model, bar = small_model(stars, treatment=treatment, inducing=20, learn=True), Progress(1, shown=False)
+    newton = Newton(model, dense=engine == "natural")
+    state = newton.init(0)
+    assert state.phase == "coarse"
+    while state.phase == "coarse":
+        state = newton.stage(state, bar)
+    assert not len(state.coarse.noise) and state.coarse.misfit > 1.5 and torch.equal(state.noise, newton.init(0).noise)
+    while state.phase != "done":
+        state = newton.stage(state, bar)
+    newton.finish(state)
+    assert newton.model.likelihood.noise.extra == pytest.approx(0.04, rel=0.1)
+
+
 def test_the_noise_survives_a_checkpoint(small_model, tmp_path):
     stars, _ = measured(0.0, 300, scatter=0.04)
     treatment = gpdust.StarTreatment(noise=gpdust.GaussianNoise(extra=0.01), learn=("extra",))

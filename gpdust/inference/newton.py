@@ -234,7 +234,7 @@ class Newton:
 
     def _use(self, noise: torch.Tensor) -> None:
         """Take the stars' noise to be that of a standardised vector."""
-        if torch.equal(noise, self._noise):
+        if not len(noise) or torch.equal(noise, self._noise):
             return
         self._noise = noise
         self.model = self.model.with_noise(self.model.free_noise.at(noise.numpy()))
