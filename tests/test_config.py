@@ -3,7 +3,9 @@
 import copy
 import re
 import tomllib
+from dataclasses import fields
 from pathlib import Path
+from typing import get_type_hints
 
 import astropy.units as u
 import numpy as np
@@ -12,6 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from gpdust import Config, InducingGP, SpectralGP
 from gpdust.config import build
+from gpdust.config.sections import FORMS
 from gpdust.errors import ConfigError
 from gpdust.inference import NewtonOptions, SVIOptions
 
@@ -274,6 +277,14 @@ def test_documented_defaults_are_those_of_the_code():
         for section in block.keys() - LEAST.keys() - ({"prior"} if is_sum else set()):
             expected = defaults[section] | (examples if section == "prior" and "box_spacing" in block[section] else {})
             assert block[section] == {name: expected[name] for name in block[section]}
+
+
+def test_every_key_is_documented():
+    text = (Path(__file__).resolve().parents[1] / "docs/configuration.md").read_text(encoding="utf-8")
+    of_a_fit = text.split("## `gpdust train-vnet`")[0]
+    named = set(re.findall(r"^(?:# )?\[?(?:\w+\.)?(\w+)(?: =|\])", of_a_fit, re.MULTILINE))
+    sections = [*get_type_hints(Config).values(), *(form for forms in FORMS.values() for form in forms.of.values())]
+    assert {key.name for section in sections for key in fields(section)} <= named
 
 
 def test_builds_grids_of_one_region():
