@@ -77,7 +77,8 @@ def fit(
     engine : {"auto", "natural", "mgvi", "svi"}
         How to maximise the ELBO. natural: dense natural gradients, for up to some thousands of inducing points. mgvi:
         the same without a matrix, for either prior and any size. svi: stochastic gradients with Pyro and AdamW, for
-        inducing points. auto picks natural or mgvi by the size of the prior, and says so in the posterior's `meta`.
+        inducing points, which it alone can learn. auto picks svi where they are learned, else natural or mgvi by the
+        size of the prior, and says so in the posterior's `meta`.
     seed : int
         Same seed, same fit.
     progress : bool
@@ -120,7 +121,8 @@ def fit(
         raise InferenceError(f"engine {engine!r} can't learn where inducing points are (learn_inducing); svi can")
     if engine == "svi" and model.free_noise.size:
         raise InferenceError(
-            f"engine 'svi' can't learn the stars' noise ({', '.join(model.free_noise.names)}); mgvi can"
+            f"engine 'svi' can't learn the stars' noise ({', '.join(model.free_noise.names)}); natural and mgvi can, "
+            "for inducing points that stay where they are"
         )
     runner = chosen.make(model, _options(chosen.options, engine, options))
     checkpoint = Path(checkpoint) if checkpoint else None

@@ -16,6 +16,7 @@ from gpdust import Config, InducingGP, SpectralGP
 from gpdust.config import build
 from gpdust.config.sections import FORMS
 from gpdust.errors import ConfigError
+from gpdust.fitting import choose_engine
 from gpdust.inference import NewtonOptions, SVIOptions
 
 LEAST = {"catalogue": {"path": "stars.fits"}, "region": {"l": [50, 90], "b": [-10, 10], "distance": [180, 500]}}
@@ -109,6 +110,14 @@ def test_particles_still_mean_svi():
     assert config.fit.engine == "svi"
     assert build.engine_options(config) == {"max_steps": 450, "particles": 4, "tolerance": 1.0}
     assert build.engine_settings(config) == SVIOptions(max_steps=450, particles=4)
+
+
+@pytest.mark.parametrize("fit", [{}, {"engine": "auto"}, {"particles": 4}, {"engine": "auto", "particles": 4}])
+def test_auto_takes_svi_for_inducing_points_that_are_learned(fit):
+    config = Config.from_dict(with_keys(prior={"learn_inducing": True}, fit=fit))
+    assert choose_engine(build.prior(config))[0] == config.fit.engine == "svi"
+    assert build.engine_settings(config) == SVIOptions(**({"particles": 4} if "particles" in fit else {}))
+    assert Config.from_dict(config.as_dict()).as_dict() == config.as_dict()
 
 
 @pytest.mark.parametrize("engine", ["auto", "mgvi"])
@@ -219,8 +228,16 @@ def test_path_counts_from_the_folder_of_the_file(tmp_path):
         ),
         (with_keys(fit={"engine": "svi"}), '[fit] engine "svi" needs [prior] kind = "inducing"'),
         (
-            with_keys(prior={"inducing": 5, "learn_inducing": True}),
-            '[prior] learn_inducing = true needs [fit] engine = "svi", but it is "auto"',
+            with_keys(prior={"inducing": 5, "learn_inducing": True}, fit={"engine": "natural"}),
+            '[prior] learn_inducing = true needs [fit] engine = "svi", but it is "natural"',
+        ),
+        (
+            with_keys(prior={"inducing": 5, "learn_inducing": True}, fit={"engine": "auto", "samples": 8}),
+            '[fit] samples is no setting of engine "svi", which [prior] learn_inducing = true takes; leave samples out',
+        ),
+        (
+            with_keys(prior={"learn_inducing": True}, likelihood={"noise": "mixture"}),
+            "can't learn the stars' noise ([likelihood] bad_share = \"learn\", its default)",
         ),
         (with_keys(fit={"samples": 7}), "[fit] samples must be an even whole number, 2 or more, got 7"),
         (with_keys(fit={"samples": 0}), "[fit] samples must be an even whole number, 2 or more, got 0"),

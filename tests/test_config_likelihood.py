@@ -59,6 +59,30 @@ def test_a_likelihood_that_makes_no_sense_is_refused(text, message):
         with_likelihood(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            'extra_scatter = "learn"',
+            r"\(\[likelihood\] extra_scatter = .learn.\); give numbers there, or take engine = .natural. or .mgvi.",
+        ),
+        (
+            'noise = "student-t"\nproportional_scatter = "learn"',
+            r"proportional_scatter = .learn.; degrees_of_freedom = .learn., its default\)",
+        ),
+        ('noise = "mixture"', r"bad_share = .learn., its default"),
+    ],
+)
+def test_svi_refuses_noise_that_is_learned_when_the_file_is_read(text, message):
+    record = {**LEAST, "prior": {"kind": "inducing"}, "likelihood": tomllib.loads(text)}
+    with pytest.raises(ConfigError, match=message):
+        Config.from_dict({**record, "fit": {"engine": "svi"}})
+    assert Config.from_dict({**record, "fit": {"engine": "natural"}}).likelihood.learned()
+    numbers = dict.fromkeys(Config.from_dict(record).likelihood.learned(), 0.5)
+    given = {**record, "likelihood": record["likelihood"] | numbers, "fit": {"engine": "svi"}}
+    assert Config.from_dict(given).likelihood.learned() == []
+
+
 def test_foreground_cells_are_those_of_the_fit_on_the_maps_too():
     config = Config.from_dict({**LEAST, "region": {**LEAST["region"], "foreground_cells": "auto"}})
     fit, maps = build.fit_grid(config), build.map_grid(config)

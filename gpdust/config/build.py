@@ -11,7 +11,7 @@ from gpytorch.kernels import AdditiveKernel
 
 from gpdust.catalogue import PRESETS, StarCatalogue
 from gpdust.config.config import Config
-from gpdust.config.sections import AUTO, LEARN, FitSection, InducingSection, SpectralSection, SVISection
+from gpdust.config.sections import AUTO, FitSection, InducingSection, SpectralSection, SVISection
 from gpdust.errors import ConfigError, GpdustError
 from gpdust.grid import Region, SphericalGrid
 from gpdust.inference import NewtonOptions, SVIOptions
@@ -20,6 +20,8 @@ from gpdust.likelihood.noise import NOISES
 from gpdust.prior import InducingGP, SpectralGP
 from gpdust.prior.kernels import build_kernel
 from gpdust.units import MAGNITUDE, PARSEC, as_array, as_float
+
+SCATTER_KEYS = {"extra": "extra_scatter", "proportional": "proportional_scatter"}  # the other keys are names of `Noise`
 
 
 @contextmanager
@@ -95,15 +97,9 @@ def treatment(config: Config, stars: StarCatalogue) -> StarTreatment:
         "degrees_of_freedom": 4.0,
         "bad_share": 0.05,
     }
-    asked = {
-        "extra": section.extra_scatter,
-        "proportional": section.proportional_scatter,
-        "degrees_of_freedom": LEARN if section.degrees_of_freedom is None else section.degrees_of_freedom,
-        "bad_share": LEARN if section.bad_share is None else section.bad_share,
-    }
-    kind = NOISES[section.noise]
-    names = [name for name in asked if name in kind.__dataclass_fields__]
-    numbers = {name: typical[name] if asked[name] == LEARN else asked[name] for name in names}
+    kind, learned = NOISES[section.noise], section.learned()
+    keys = {name: SCATTER_KEYS.get(name, name) for name in typical if name in kind.__dataclass_fields__}
+    numbers = {name: typical[name] if key in learned else getattr(section, key) for name, key in keys.items()}
     if section.noise == "mixture":
         width = section.bad_width
         numbers["bad_width"] = float(np.std(extinction)) if width is None else as_float(width, MAGNITUDE, "bad_width")
@@ -113,7 +109,7 @@ def treatment(config: Config, stars: StarCatalogue) -> StarTreatment:
             distance=section.distance,
             measured=section.measured or ("parallax" if parallax else "distance"),
             noise=kind(**numbers),
-            learn=tuple(name for name in names if asked[name] == LEARN),
+            learn=tuple(name for name, key in keys.items() if key in learned),
             asymmetric=section.asymmetric,
             nodes=NodeOptions(
                 prior=section.distance_prior,

@@ -174,6 +174,12 @@ class LikelihoodSection:
         if isinstance(self.bad_share, float) and self.bad_share >= 1:
             raise ValueError(f"bad_share must be below 1, got {self.bad_share:g}")
 
+    def learned(self) -> list[str]:
+        """The keys of what a fit learns of the noise; what one kind of noise has alone is learned unless given."""
+        own = {"student-t": "degrees_of_freedom", "mixture": "bad_share"}.get(self.noise)
+        keys = ("extra_scatter", "proportional_scatter", "degrees_of_freedom", "bad_share")
+        return [key for key in keys if getattr(self, key) == LEARN or (key == own and getattr(self, key) is None)]
+
 
 STARTS = ("prior", "vnet")
 
@@ -189,7 +195,7 @@ class FitSection:
 
 @dataclass(frozen=True, eq=False)
 class NewtonSection(FitSection):
-    """[fit] with engine "natural" or "mgvi", or "auto", which takes one of them; see `NewtonOptions`."""
+    """[fit] with engine "natural" or "mgvi", or "auto" where it takes one of them; see `NewtonOptions`."""
 
     samples: int = key(kinds.even(2), NewtonOptions.samples)
     max_steps: int = key(kinds.whole(1), NewtonOptions.max_steps)
