@@ -49,11 +49,15 @@ def read_stars(config: Config) -> StarCatalogue:
         strict=section.strict,
         format=section.format,
     )
+    cuts = {name: getattr(section, name) for name in ("max_distance_error_fraction", "max_extinction_error")}
     with blaming("catalogue"):
-        return stars.select(
-            max_distance_error_fraction=section.max_distance_error_fraction,
-            max_extinction_error=section.max_extinction_error,
+        chosen = stars.select(**cuts)
+    if not len(chosen):
+        made = " and ".join(f"{name} = {limit}" for name, limit in cuts.items() if limit is not None)
+        raise ConfigError(
+            f"[catalogue] {made} leaves none of the {len(stars)} stars; the catalogue is this:\n{stars.summary()}"
         )
+    return chosen
 
 
 def region(config: Config) -> Region:
@@ -89,6 +93,11 @@ def treatment(config: Config, stars: StarCatalogue) -> StarTreatment:
     A scatter that is to be learned starts at a third of the typical error, and bad stars scatter as extinctions do.
     """
     section = config.likelihood
+    if section.asymmetric and stars.extinction_lower_error is None:
+        raise ConfigError(
+            "[likelihood] asymmetric = true needs lower and upper errors of the extinction, as columns [p16, p84] give "
+            "them, but the catalogue has one error for both; leave asymmetric out"
+        )
     error = as_array(stars.extinction_error, MAGNITUDE, "extinction_error")
     extinction = as_array(stars.extinction, MAGNITUDE, "extinction")
     typical = {

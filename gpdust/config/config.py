@@ -100,9 +100,11 @@ class Config:
         made = {name: _section(section, record.get(name, {}), name, where) for name, section in sections.items()}
         made["fit"] = _section(fit, _meant(record.get("fit", {}), made["prior"], where), "fit", where)
         stars = made["catalogue"]
-        _check_together(made["prior"], made["likelihood"], made["fit"], where)
         made["catalogue"] = replace(stars, path=Path(os.path.abspath(Path(folder) / stars.path)))
-        return cls(**made)
+        config = cls(**made)
+        _check_engine(config, where)
+        _check_foreground(config, where)
+        return config
 
     def as_dict(self) -> dict[str, dict[str, object]]:
         """Return plain values in the units of the file, for JSON or `from_dict`; keys that were left out are absent."""
@@ -155,8 +157,9 @@ def _meant(fit: object, prior: PriorSection, where: str) -> object:
     return {**fit, "engine": "svi"}
 
 
-def _check_together(prior: PriorSection, likelihood: LikelihoodSection, fit: FitSection, where: str) -> None:
+def _check_engine(config: Config, where: str) -> None:
     """Refuse an engine that can't fit the prior, or can't learn what is to be learned."""
+    prior, likelihood, fit = config.prior, config.likelihood, config.fit
     if fit.engine in INDUCING_ENGINES and prior.kind != "inducing":
         raise ConfigError(
             f'{where}: [fit] engine "{fit.engine}" needs [prior] kind = "inducing", but it is "{prior.kind}"; '
@@ -173,4 +176,13 @@ def _check_together(prior: PriorSection, likelihood: LikelihoodSection, fit: Fit
         raise ConfigError(
             f"{where}: [fit] engine \"svi\" can't learn the stars' noise ([likelihood] {asked}); "
             'give numbers there, or take engine = "natural" or "mgvi", which learn it but no inducing points'
+        )
+
+
+def _check_foreground(config: Config, where: str) -> None:
+    """Refuse a density of the foreground where there is none."""
+    if config.likelihood.foreground_density is not None and config.region.foreground_cells == 0:
+        raise ConfigError(
+            f"{where}: [likelihood] foreground_density is that of cells in front of the region, but there are none; "
+            'take [region] foreground_cells = "auto", or leave foreground_density out'
         )
