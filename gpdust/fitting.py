@@ -67,6 +67,7 @@ def fit(
     progress: bool = True,
     checkpoint: str | PathLike | None = None,
     start: Posterior | Start | None = None,
+    keep_checkpoint: bool = False,
     **options: object,
 ) -> Posterior:
     """Fit a model.
@@ -84,11 +85,14 @@ def fit(
     progress : bool
         Show a bar with phase, ELBO and the time left.
     checkpoint : path-like, optional
-        File for the state of the fit. Where it exists, the fit goes on from it; it is written while the fit runs and
-        when it is interrupted, and deleted at the end.
+        File for the state of the fit. Where it exists, the fit goes on from it; it is written while the fit runs, when
+        it is interrupted and when it is done, and deleted once there is a posterior.
     start : Posterior or Start, optional
         Where to start from: the posterior of any engine and either prior, on a grid that holds the model's, or a guess,
         such as that of `gpdust.encoder.seed`.
+    keep_checkpoint : bool
+        Leave the checkpoint there at the end, for whoever deletes it when the posterior is saved: should that fail, the
+        same call gives the posterior again without another step.
     **options
         Settings of the engine; see `gpdust.inference.NewtonOptions` (natural, mgvi) and `gpdust.inference.SVIOptions`.
 
@@ -133,7 +137,7 @@ def fit(
     )
     meta = {"engine": engine, "engine_why": why, "seed": seed}
     posterior = _posterior(runner, model, state, meta)
-    if checkpoint:
+    if checkpoint and not keep_checkpoint:
         checkpoint.unlink(missing_ok=True)  # not before there is a posterior
     return posterior
 
@@ -164,7 +168,7 @@ def _run(
     try:
         while state.phase != "done":
             state = engine.stage(state, bar)
-            if checkpoint and state.phase != "done" and time.monotonic() - written > CHECKPOINT_SECONDS:
+            if checkpoint and (state.phase == "done" or time.monotonic() - written > CHECKPOINT_SECONDS):
                 save_state(checkpoint, state, mark)
                 written = time.monotonic()
     except KeyboardInterrupt:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from gpdust.catalogue import StarCatalogue
 from gpdust.cli.figures import Subject, draw_figures
@@ -65,6 +66,8 @@ def run(config: Config, folder: FitFolder, fresh: bool, talk: Talk) -> Run:
         posterior = Posterior.load(folder.posterior)
         watch.seconds["fit"] = before["seconds"]["fit"]
     else:
+        if fresh:
+            folder.checkpoint.unlink(missing_ok=True)
         posterior = _fit(config, stars, model, folder, watch, talk)
     record = {
         "fingerprint": mark,
@@ -74,8 +77,9 @@ def run(config: Config, folder: FitFolder, fresh: bool, talk: Talk) -> Run:
         "notes": model.notes,
         **posterior_record(posterior),
     }
-    _write_record(record, folder, watch, talk)
-    with _fit_is_safe(folder, talk):
+    with _fit_is_safe(folder.posterior, "makes maps and figures of it", talk):
+        _write_record(record, folder, watch, talk)
+        folder.checkpoint.unlink(missing_ok=True)  # not before the record says that the fit is finished
         maps = _products(config, map_grid, posterior, stars, folder, watch, talk, record)
     _write_record(record, folder, watch, talk)
     return Run(folder, stars, model, posterior, maps, watch, record)
@@ -99,12 +103,16 @@ def _fit(
                 progress=not talk.quiet,
                 checkpoint=folder.checkpoint,
                 start=start,
+                keep_checkpoint=True,
                 **build.engine_options(config),
             )
     except FitInterrupted:
-        kept = f"the same command goes on from {folder.checkpoint}" if folder.checkpoint.exists() else "nothing to keep"
-        raise KeyboardInterrupt(f"interrupted; {kept}") from None
-    posterior.save(folder.posterior)
+        raise KeyboardInterrupt(
+            f"interrupted; the same command goes on from {folder.checkpoint} (--fresh starts anew)"
+        ) from None
+    with _fit_is_safe(folder.checkpoint, "saves it", talk):
+        posterior.save(folder.posterior)
+        folder.clear()
     return posterior
 
 
@@ -153,12 +161,12 @@ def _write_record(record: dict, folder: FitFolder, watch: Stopwatch, talk: Talk)
 
 
 @contextmanager
-def _fit_is_safe(folder: FitFolder, talk: Talk) -> Iterator[None]:
-    """Say that the fit is not lost where something goes wrong after it."""
+def _fit_is_safe(where: Path, then: str, talk: Talk) -> Iterator[None]:
+    """Say that the fit is not lost where something goes wrong after it, and what the next run does."""
     try:
         yield
     except BaseException:
-        talk.warn(f"the fit itself is safe in {folder.posterior}; the same command makes maps and figures of it")
+        talk.warn(f"the fit itself is safe in {where}; the same command {then} (--fresh fits anew)")
         raise
 
 
