@@ -175,6 +175,8 @@ def test_path_counts_from_the_folder_of_the_file(tmp_path):
         (with_keys(catalogue={"columns": {"l": 3}}), "[catalogue.columns] l must be the name of a column"),
         (with_keys(catalogue={"units": {"l": "dgree"}}), '[catalogue.units] l must be a unit in quotes, such as "kpc"'),
         (with_keys(catalogue={"preset": "hunt2032"}), '[catalogue] preset must be one of "fouesneau2022"'),
+        (with_keys(catalogue={"hold_out": 1}), "[catalogue] hold_out must be a number from 0 on, below 1, got 1"),
+        (with_keys(catalogue={"hold_out": -0.1}), "[catalogue] hold_out must be a number from 0 on, below 1, got -0.1"),
         (with_keys(catalogue={"strict": 1}), "[catalogue] strict must be true or false, got 1"),
         (with_keys(grid={"shape": [20, 20]}), "[grid] shape must be three positive whole numbers"),
         (with_keys(grid={"shape": [20, 20, 0]}), "got [20, 20, 0]"),

@@ -12,7 +12,7 @@ from gpdust.errors import ConfigError, PosteriorError
 from gpdust.posterior import Posterior
 
 FIGURES = ("density_slices.png", "extinction.png", "uncertainty.png", "residuals.png", "trace.png", "sightline.png")
-CHECKS = ("check.json", "check.png")
+CHECKS = ("check.json", "check.png", "check_held_out.json", "check_held_out.png")
 AGAINST_TRUTH = ("scores.json", "truth.png")  # of `gpdust demo`
 
 

@@ -29,6 +29,7 @@ class Run:
 
     folder: FitFolder
     stars: StarCatalogue
+    held_out: StarCatalogue
     model: DustModel
     posterior: Posterior
     maps: PercentileMaps
@@ -45,8 +46,11 @@ def run(config: Config, folder: FitFolder, fresh: bool, talk: Talk) -> Run:
     before = folder.prepare(config, fresh)
     grid, map_grid, prior = build.fit_grid(config), build.map_grid(config), build.prior(config)
     with watch.stage("read"):
-        stars = build.read_stars(config)
-    talk.say(stars.summary())
+        given = build.read_stars(config)
+        stars, held_out = build.split_stars(config, given)
+    talk.say(given.summary())
+    if len(held_out):
+        talk.say(f"held out, whole sightlines: {len(held_out)} stars, for `gpdust check`")
     with watch.stage("model"):
         treatment = build.treatment(config, stars)
         density = config.likelihood.foreground_density
@@ -73,7 +77,7 @@ def run(config: Config, folder: FitFolder, fresh: bool, talk: Talk) -> Run:
         "fingerprint": mark,
         "seed": config.fit.seed,
         "config": config.as_dict(),
-        "stars": star_record(stars, model.stars_used),
+        "stars": star_record(given, model.stars_used, len(held_out)),
         "notes": model.notes,
         **posterior_record(posterior),
     }
@@ -82,7 +86,7 @@ def run(config: Config, folder: FitFolder, fresh: bool, talk: Talk) -> Run:
         folder.checkpoint.unlink(missing_ok=True)  # not before the record says that the fit is finished
         maps = _products(config, map_grid, posterior, stars, folder, watch, talk, record)
     _write_record(record, folder, watch, talk)
-    return Run(folder, stars, model, posterior, maps, watch, record)
+    return Run(folder, stars, held_out, model, posterior, maps, watch, record)
 
 
 def _fit(

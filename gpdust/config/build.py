@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 
+import astropy.units as u
 import numpy as np
 from gpytorch.kernels import AdditiveKernel
 
-from gpdust.catalogue import PRESETS, StarCatalogue
+from gpdust.catalogue import PRESETS, StarCatalogue, hold_out_sightlines
 from gpdust.config.config import Config
 from gpdust.config.sections import AUTO, FitSection, InducingSection, SpectralSection, SVISection
 from gpdust.errors import ConfigError, GpdustError
@@ -19,7 +21,7 @@ from gpdust.likelihood import NodeOptions, StarTreatment
 from gpdust.likelihood.noise import NOISES
 from gpdust.prior import InducingGP, SpectralGP
 from gpdust.prior.kernels import build_kernel
-from gpdust.units import MAGNITUDE, PARSEC, as_array, as_float
+from gpdust.units import DEGREE, MAGNITUDE, PARSEC, as_array, as_float
 
 SCATTER_KEYS = {"extra": "extra_scatter", "proportional": "proportional_scatter"}  # the other keys are names of `Noise`
 
@@ -58,6 +60,31 @@ def read_stars(config: Config) -> StarCatalogue:
             f"[catalogue] {made} leaves none of the {len(stars)} stars; the catalogue is this:\n{stars.summary()}"
         )
     return chosen
+
+
+def split_stars(config: Config, stars: StarCatalogue) -> tuple[StarCatalogue, StarCatalogue]:
+    """Split into stars to fit and stars held out, by sightlines at least as wide as the columns of the grid.
+
+    Only stars in these columns are held out: the others are not fitted either.
+    """
+    share, grid = config.catalogue.hold_out, fit_grid(config)
+    if not share:
+        return stars, stars[:0]
+    inside = grid.locate_rays(as_array(stars.l, DEGREE, "l"), as_array(stars.b, DEGREE, "b")) >= 0
+    kept, held_out = hold_out_sightlines(stars[inside], share, _nside(grid), config.fit.seed)
+    if inside.any() and not (len(kept) and len(held_out)):
+        found = "all" if len(held_out) else "none"
+        raise ConfigError(
+            f"[catalogue] hold_out = {share:g} of the sightlines with stars in them is {found}; choose another "
+            "share, or more cells in [grid] shape: sightlines are as wide as its columns, or wider"
+        )
+    return stars[~np.isin(stars.row, held_out.row)], held_out
+
+
+def _nside(grid: SphericalGrid) -> int:
+    """Resolution of the finest HEALPix pixels that are not smaller than the columns of a grid are in the mean."""
+    column = float(as_array(grid.solid_angle, u.sr, "solid_angle").mean())
+    return 2 ** max(0, math.floor(math.log2(math.sqrt(4 * math.pi / 12 / column))))
 
 
 def region(config: Config) -> Region:

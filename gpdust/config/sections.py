@@ -47,7 +47,7 @@ def key(kind: kinds.Kind, default: object = MISSING) -> object:
 
 @dataclass(frozen=True, eq=False)
 class CatalogueSection:
-    """[catalogue]: which stars; see `StarCatalogue.read` and `StarCatalogue.select`."""
+    """[catalogue]: which stars; see `StarCatalogue.read`, `StarCatalogue.select` and `hold_out_sightlines`."""
 
     path: Path = key(kinds.path())
     preset: str | None = key(kinds.choice(PRESETS), None)
@@ -58,6 +58,7 @@ class CatalogueSection:
     strict: bool = key(kinds.flag(), False)
     max_distance_error_fraction: float | None = key(kinds.number(above=0), None)
     max_extinction_error: u.Quantity | None = key(kinds.number(MAGNITUDE, above=0), None)
+    hold_out: float = key(kinds.part(), 0.0)
     columns: Mapping[str, str | tuple[str, str]] = key(kinds.table(UNITS, kinds.column()), {})
     units: Mapping[str, str] = key(kinds.table(UNITS, kinds.unit()), {})
 
