@@ -67,6 +67,7 @@ def fit(
     progress: bool = True,
     checkpoint: str | PathLike | None = None,
     start: Posterior | Start | None = None,
+    keep_checkpoint: bool = False,
     **options: object,
 ) -> Posterior:
     """Fit a model.
@@ -77,18 +78,22 @@ def fit(
     engine : {"auto", "natural", "mgvi", "svi"}
         How to maximise the ELBO. natural: dense natural gradients, for up to some thousands of inducing points. mgvi:
         the same without a matrix, for either prior and any size. svi: stochastic gradients with Pyro and AdamW, for
-        inducing points. auto picks natural or mgvi by the size of the prior, and says so in the posterior's `meta`.
+        inducing points, which it alone can learn. auto picks svi where they are learned, else natural or mgvi by the
+        size of the prior, and says so in the posterior's `meta`.
     seed : int
         Same seed, same fit.
     progress : bool
         Show a bar with phase, ELBO and the time left.
     checkpoint : path-like, optional
-        File for the state of the fit. Where it exists, the fit goes on from it; it is written while the fit runs and
-        when it is interrupted, and deleted at the end.
+        File for the state of the fit. Where it exists, the fit goes on from it; it is written while the fit runs, when
+        it is interrupted and when it is done, and deleted once there is a posterior.
     start : Posterior or Start, optional
         Where to start from: the posterior of any engine and either prior, on a grid that holds the model's, or a guess,
         such as that of `gpdust.encoder.seed`. A posterior gives its density, however different the priors are, and the
         hyperparameters and noise that the model learns too.
+    keep_checkpoint : bool
+        Leave the checkpoint there at the end, for whoever deletes it when the posterior is saved: should that fail, the
+        same call gives the posterior again without another step.
     **options
         Settings of the engine; see `gpdust.inference.NewtonOptions` (natural, mgvi) and `gpdust.inference.SVIOptions`.
 
@@ -121,7 +126,8 @@ def fit(
         raise InferenceError(f"engine {engine!r} can't learn where inducing points are (learn_inducing); svi can")
     if engine == "svi" and model.free_noise.size:
         raise InferenceError(
-            f"engine 'svi' can't learn the stars' noise ({', '.join(model.free_noise.names)}); mgvi can"
+            f"engine 'svi' can't learn the stars' noise ({', '.join(model.free_noise.names)}); natural and mgvi can, "
+            "for inducing points that stay where they are"
         )
     runner = chosen.make(model, _options(chosen.options, engine, options))
     checkpoint = Path(checkpoint) if checkpoint else None
@@ -132,7 +138,7 @@ def fit(
     )
     meta = {"engine": engine, "engine_why": why, "seed": seed}
     posterior = _posterior(runner, model, state, meta)
-    if checkpoint:
+    if checkpoint and not keep_checkpoint:
         checkpoint.unlink(missing_ok=True)  # not before there is a posterior
     return posterior
 
@@ -163,7 +169,7 @@ def _run(
     try:
         while state.phase != "done":
             state = engine.stage(state, bar)
-            if checkpoint and state.phase != "done" and time.monotonic() - written > CHECKPOINT_SECONDS:
+            if checkpoint and (state.phase == "done" or time.monotonic() - written > CHECKPOINT_SECONDS):
                 save_state(checkpoint, state, mark)
                 written = time.monotonic()
     except KeyboardInterrupt:

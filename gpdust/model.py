@@ -121,6 +121,11 @@ class DustModel:
     def _with_foreground(self, prior: InducingGP | SpectralGP, given: u.Quantity | None) -> InducingGP | SpectralGP:
         """The prior with a mean of its own in front of the region, where the grid has cells there."""
         if not self.grid.interior_cells.start or prior.foreground is not None:
+            if given is not None:
+                why = (
+                    "the prior has one already" if prior.foreground else "the grid has no cells in front of the region"
+                )
+                self.notes.append(f"foreground_density is not used: {why}")
             return prior
         nearest, mean = self._nearest, 10 ** float(prior.hyperparameters.physical(None)[-1])
         density = nearest.foreground_density(mean) if given is None else as_float(given, DENSITY, "foreground_density")

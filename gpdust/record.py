@@ -80,11 +80,12 @@ def run_record() -> dict[str, object]:
     }
 
 
-def star_record(stars: StarCatalogue, used: StarReport) -> dict[str, object]:
-    """What became of the rows of the catalogue: dropped as unusable, cut, off the grid, used."""
+def star_record(stars: StarCatalogue, used: StarReport, held_out: int) -> dict[str, object]:
+    """What became of the rows of the catalogue: dropped as unusable, cut, held out, off the grid, used."""
     return {
         "report": stars.report.as_dict(),
         "removed_by_cuts": stars.report.rows_kept - len(stars),
+        "held_out": held_out,
         **asdict(used),
         "summary": stars.summary().splitlines(),
     }

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import astropy.units as u
 import numpy as np
@@ -11,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from gpdust import PercentileMaps, Posterior, StarCatalogue
 from gpdust.cli import main
+from gpdust.inference import SVI, Progress
 
 CONFIG = """
 [catalogue]
@@ -195,11 +197,9 @@ def test_failing_maps_do_not_lose_the_fit(tmp_path, monkeypatch):
     (tmp_path / "fit.toml").write_text(CONFIG)
     command = ["fit", tmp_path / "fit.toml", "--out", tmp_path / "out"]
 
-    def fail(*_):
-        raise OSError(28, "No space left on device", "maps.fits")
-
+    full = OSError(28, "No space left on device", "maps.fits")
     with monkeypatch.context() as patched:
-        patched.setattr(PercentileMaps, "write", fail)
+        patched.setattr(PercentileMaps, "write", Mock(side_effect=full))
         result = gpdust(*command)
     assert result.exit_code == 1
     assert "the fit itself is safe" in result.stderr
@@ -207,6 +207,56 @@ def test_failing_maps_do_not_lose_the_fit(tmp_path, monkeypatch):
     result = gpdust(*command)
     assert result.exit_code == 0
     assert "this fit is finished" in result.stdout
+
+
+def test_a_posterior_that_cannot_be_saved_is_not_lost(tmp_path, monkeypatch):
+    monkeypatch.setattr("gpdust.cli.pipeline.draw_figures", lambda *_: [])
+    write_stars(tmp_path)
+    (tmp_path / "fit.toml").write_text(CONFIG)
+    command = ["fit", tmp_path / "fit.toml", "--out", tmp_path / "out"]
+
+    full = OSError(28, "No space left on device", "posterior")
+    with monkeypatch.context() as patched:
+        patched.setattr(Posterior, "save", Mock(side_effect=full))
+        failed = gpdust(*command)
+    assert failed.exit_code == 1
+    assert "checkpoint.safetensors; the same command saves it" in failed.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"checkpoint.safetensors"}
+    monkeypatch.setattr(SVI, "stage", None)  # no step is left to take
+    saved = gpdust(*command)
+    assert saved.exit_code == 0, saved.output
+    assert not (tmp_path / "out" / "checkpoint.safetensors").exists()
+    assert json.loads((tmp_path / "out" / "fit.json").read_text())["convergence"]["steps"] > 100
+
+
+def test_fresh_keeps_the_old_fit_until_the_new_one_is_saved(tmp_path, monkeypatch):
+    write_stars(tmp_path)
+    (tmp_path / "fit.toml").write_text(CONFIG)
+    command, out = ["fit", tmp_path / "fit.toml", "--out", tmp_path / "out"], tmp_path / "out"
+    place = ["--l", "60", "--b", "0", "--d", "200"]
+    assert gpdust(*command).exit_code == gpdust("check", out).exit_code == 0
+    old = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+    (tmp_path / "other.toml").write_text(CONFIG.replace("length_scale = 50", "length_scale = 60"))
+    anew = ["fit", tmp_path / "other.toml", "--out", out, "--fresh"]
+
+    (tmp_path / "stars.fits").rename(tmp_path / "away.fits")
+    assert "there is no file" in gpdust(*anew).stderr
+    (tmp_path / "away.fits").rename(tmp_path / "stars.fits")
+    assert gpdust("query", out, *place).exit_code == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(Progress, "step", Mock(side_effect=KeyboardInterrupt))
+        assert gpdust(*anew).exit_code == 130
+    assert {path.name: path.stat().st_mtime_ns for path in out.iterdir() if path.name in old} == old
+    for refused in (["query", out, *place], ["check", out]):
+        result = gpdust(*refused)
+        assert result.exit_code == 1
+        assert "has not ended yet" in result.stderr
+    monkeypatch.setattr("gpdust.cli.pipeline.draw_figures", lambda *_: [])
+    resumed = gpdust(*anew[:-1])
+    assert resumed.exit_code == 0, resumed.output
+    assert "going on from" in resumed.stdout
+    assert {path.name for path in out.iterdir()} == {"maps.fits", "posterior", "stars.fits", "fit.json"}
+    assert json.loads((out / "fit.json").read_text())["config"]["prior"]["length_scale"] == 60
 
 
 def test_failing_figure_costs_no_other(tmp_path, monkeypatch):

@@ -3,7 +3,9 @@
 import copy
 import re
 import tomllib
+from dataclasses import fields
 from pathlib import Path
+from typing import get_type_hints
 
 import astropy.units as u
 import numpy as np
@@ -12,7 +14,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from gpdust import Config, InducingGP, SpectralGP
 from gpdust.config import build
+from gpdust.config.sections import FORMS
 from gpdust.errors import ConfigError
+from gpdust.fitting import choose_engine
 from gpdust.inference import NewtonOptions, SVIOptions
 
 LEAST = {"catalogue": {"path": "stars.fits"}, "region": {"l": [50, 90], "b": [-10, 10], "distance": [180, 500]}}
@@ -108,6 +112,14 @@ def test_particles_still_mean_svi():
     assert build.engine_settings(config) == SVIOptions(max_steps=450, particles=4)
 
 
+@pytest.mark.parametrize("fit", [{}, {"engine": "auto"}, {"particles": 4}, {"engine": "auto", "particles": 4}])
+def test_auto_takes_svi_for_inducing_points_that_are_learned(fit):
+    config = Config.from_dict(with_keys(prior={"learn_inducing": True}, fit=fit))
+    assert choose_engine(build.prior(config))[0] == config.fit.engine == "svi"
+    assert build.engine_settings(config) == SVIOptions(**({"particles": 4} if "particles" in fit else {}))
+    assert Config.from_dict(config.as_dict()).as_dict() == config.as_dict()
+
+
 @pytest.mark.parametrize("engine", ["auto", "mgvi"])
 def test_settings_of_an_engine_have_its_own_defaults(engine):
     config = Config.from_dict(with_keys(fit={"engine": engine, "samples": 8}))
@@ -163,6 +175,8 @@ def test_path_counts_from_the_folder_of_the_file(tmp_path):
         (with_keys(catalogue={"columns": {"l": 3}}), "[catalogue.columns] l must be the name of a column"),
         (with_keys(catalogue={"units": {"l": "dgree"}}), '[catalogue.units] l must be a unit in quotes, such as "kpc"'),
         (with_keys(catalogue={"preset": "hunt2032"}), '[catalogue] preset must be one of "fouesneau2022"'),
+        (with_keys(catalogue={"hold_out": 1}), "[catalogue] hold_out must be a number from 0 on, below 1, got 1"),
+        (with_keys(catalogue={"hold_out": -0.1}), "[catalogue] hold_out must be a number from 0 on, below 1, got -0.1"),
         (with_keys(catalogue={"strict": 1}), "[catalogue] strict must be true or false, got 1"),
         (with_keys(grid={"shape": [20, 20]}), "[grid] shape must be three positive whole numbers"),
         (with_keys(grid={"shape": [20, 20, 0]}), "got [20, 20, 0]"),
@@ -219,8 +233,16 @@ def test_path_counts_from_the_folder_of_the_file(tmp_path):
         ),
         (with_keys(fit={"engine": "svi"}), '[fit] engine "svi" needs [prior] kind = "inducing"'),
         (
-            with_keys(prior={"inducing": 5, "learn_inducing": True}),
-            '[prior] learn_inducing = true needs [fit] engine = "svi", but it is "auto"',
+            with_keys(prior={"inducing": 5, "learn_inducing": True}, fit={"engine": "natural"}),
+            '[prior] learn_inducing = true needs [fit] engine = "svi", but it is "natural"',
+        ),
+        (
+            with_keys(prior={"inducing": 5, "learn_inducing": True}, fit={"engine": "auto", "samples": 8}),
+            '[fit] samples is no setting of engine "svi", which [prior] learn_inducing = true takes; leave samples out',
+        ),
+        (
+            with_keys(prior={"learn_inducing": True}, likelihood={"noise": "mixture"}),
+            "can't learn the stars' noise ([likelihood] bad_share = \"learn\", its default)",
         ),
         (with_keys(fit={"samples": 7}), "[fit] samples must be an even whole number, 2 or more, got 7"),
         (with_keys(fit={"samples": 0}), "[fit] samples must be an even whole number, 2 or more, got 0"),
@@ -277,6 +299,14 @@ def test_documented_defaults_are_those_of_the_code():
         for section in block.keys() - LEAST.keys() - ({"prior"} if is_sum else set()):
             expected = defaults[section] | (examples if section == "prior" and "box_spacing" in block[section] else {})
             assert block[section] == {name: expected[name] for name in block[section]}
+
+
+def test_every_key_is_documented():
+    text = (Path(__file__).resolve().parents[1] / "docs/configuration.md").read_text(encoding="utf-8")
+    of_a_fit = text.split("## `gpdust train-vnet`")[0]
+    named = set(re.findall(r"^(?:# )?\[?(?:\w+\.)?(\w+)(?: =|\])", of_a_fit, re.MULTILINE))
+    sections = [*get_type_hints(Config).values(), *(form for forms in FORMS.values() for form in forms.of.values())]
+    assert {key.name for section in sections for key in fields(section)} <= named
 
 
 def test_builds_grids_of_one_region():

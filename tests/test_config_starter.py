@@ -2,6 +2,7 @@
 
 import math
 import time
+import tomllib
 
 import astropy.units as u
 import numpy as np
@@ -177,6 +178,28 @@ def test_starter_is_a_configuration_that_reads_its_stars(tmp_path):
         assert f"#   {line}\n" in starter.text
 
 
+def test_starter_says_rightly_what_other_engines_need(tmp_path):
+    table = Table(stars_in())
+    table.write(tmp_path / "stars.csv")
+    text = make_starter(tmp_path / "stars.csv", tmp_path).text
+    (line,) = [line for line in text.splitlines() if line.startswith("engine = ")]
+    assert line.endswith(
+        "# for this prior mgvi; inducing points also take natural, or svi if extra_scatter is a number"
+    )
+
+    def with_engine(engine: str, kind: str, scatter: str) -> Config:
+        changed = text.replace('engine = "auto"', f'engine = "{engine}"').replace(
+            'kind = "spectral"', f'kind = "{kind}"'
+        )
+        return Config.from_dict(tomllib.loads(changed.replace('extra_scatter = "learn"', f"extra_scatter = {scatter}")))
+
+    for engine, kind, scatter in (("mgvi", "spectral", '"learn"'), ("natural", "inducing", '"learn"')):
+        assert with_engine(engine, kind, scatter).fit.engine == engine
+    assert with_engine("svi", "inducing", "0.01").fit.engine == "svi"
+    with pytest.raises(ConfigError, match=r"extra_scatter = .learn."):
+        with_engine("svi", "inducing", '"learn"')
+
+
 def test_starter_supposes_kpc_from_small_numbers_and_trusts_the_units_of_a_file(tmp_path):
     table = Table(stars_in())
     table["dist50"] /= 1000
@@ -205,8 +228,6 @@ def test_starter_tells_what_is_missing(tmp_path):
 
 
 def test_toml_text_reads_back():
-    import tomllib
-
     record = {
         "a": {"x": 1.5, "y": True, "s": 'q"\\é', "n": [1, 2.0, -3e-20], "t": {"u": ["p", "q"]}},
         "b": {"z": 1 / 3},

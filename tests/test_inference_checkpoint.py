@@ -3,11 +3,12 @@
 import astropy.units as u
 import pytest
 import torch
+from numpy.testing import assert_allclose
 
 import gpdust
 from gpdust.errors import InferenceError
 from gpdust.fitting import FitInterrupted
-from gpdust.inference import SVI, Progress, SVIState
+from gpdust.inference import SVI, Newton, Progress, SVIState
 from gpdust.inference.checkpoint import fingerprint, load_state, save_state
 
 OPTIONS = {"temper_steps": 6, "learn_steps": 6, "polish_steps": 20}
@@ -79,6 +80,26 @@ def test_a_fit_with_a_checkpoint_is_the_fit_without(small_model, tmp_path, monke
     path = tmp_path / "fit.checkpoint"
     assert_same(gpdust.fit(small_model(learn=True), engine="svi", progress=False, checkpoint=path, **OPTIONS), whole)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("engine", ["natural", "mgvi", "svi"])
+def test_a_checkpoint_of_a_fit_that_is_done_gives_its_posterior_without_a_step(
+    small_model, tmp_path, monkeypatch, engine
+):
+    model, path = small_model(learn=True), tmp_path / "fit.checkpoint"
+    options = OPTIONS if engine == "svi" else {}
+    done = gpdust.fit(model, engine, progress=False, checkpoint=path, keep_checkpoint=True, **options)
+    assert path.exists()
+    for kind in (SVI, Newton):
+        monkeypatch.setattr(kind, "stage", None)
+    again = gpdust.fit(model, engine, progress=False, checkpoint=path, **options)
+    assert not path.exists()
+    assert torch.equal(again.mean, done.mean) and torch.equal(again.theta_covariance, done.theta_covariance)
+    assert again.trace.elbo == done.trace.elbo
+    assert again.report.reason == done.report.reason
+    assert again.report.elbo == pytest.approx(done.report.elbo, abs=4 * done.report.elbo_error + 1e-6)
+    for (name, tensor), kept in zip(again.spread.tensors().items(), done.spread.tensors().values(), strict=True):
+        assert_allclose(tensor, kept, rtol=1e-10, atol=1e-12, err_msg=name)
 
 
 @pytest.fixture

@@ -25,9 +25,11 @@ if TYPE_CHECKING:
 def check(folder: Path, catalogue: Path | None, held_out: bool, samples: int, seed: int) -> None:
     """Check the map that `gpdust fit` wrote to DIR against stars.
 
-    The stars are those of the fit, or of CATALOGUE, which is read as the fit's
+    The stars are those of the fit, and those in the sightlines that [catalogue]
+    hold_out kept out of it; or those of CATALOGUE, which is read as the fit's
     own was (columns, units and cuts). Printed is the report, with a verdict at
-    its end. Written to the folder are check.json and check.png.
+    its end. Written to the folder are check.json and check.png, and of stars
+    held out by the configuration check_held_out.json and check_held_out.png.
 
     \b
     Examples:
@@ -40,15 +42,21 @@ def check(folder: Path, catalogue: Path | None, held_out: bool, samples: int, se
     from gpdust.cli.messages import Talk
     from gpdust.files import write_json
 
-    posterior = load_posterior(folder)
-    found = predictive_check(posterior, _stars(folder, catalogue), samples, seed, held_out=held_out)
-    click.echo(str(found))
-    write_json(folder / "check.json", found.as_dict())
-    save(found.plot, folder / "check.png", Talk())
+    if held_out and catalogue is None:
+        raise click.UsageError(
+            "--held-out goes with a CATALOGUE that the fit has not seen; the stars that [catalogue] hold_out kept out "
+            "of it are checked anyway"
+        )
+    posterior, talk = load_posterior(folder), Talk()
+    for name, (stars, unseen) in _stars(folder, catalogue, held_out).items():
+        found = predictive_check(posterior, stars, samples, seed, held_out=unseen)
+        talk.say(f"{found}\n")
+        write_json(folder / f"{name}.json", found.as_dict())
+        save(found.plot, folder / f"{name}.png", talk)
 
 
-def _stars(folder: Path, catalogue: Path | None) -> StarCatalogue:
-    """The stars of the fit, or others in the same columns."""
+def _stars(folder: Path, catalogue: Path | None, held_out: bool) -> dict[str, tuple[StarCatalogue, bool]]:
+    """Name of a check -> its stars, and whether the fit has not seen them: its own, or others in the same columns."""
     import json
     from dataclasses import replace
 
@@ -56,12 +64,22 @@ def _stars(folder: Path, catalogue: Path | None) -> StarCatalogue:
     from gpdust.config import Config, build
     from gpdust.errors import PosteriorError
 
-    record = FitFolder(folder).record
-    if not record.exists():
+    path = FitFolder(folder).record
+    if not path.exists():
         raise PosteriorError(
             f"'{folder}' holds no fit.json, which says what stars there are; use gpdust.predictive_check"
         )
-    config = Config.from_dict(json.loads(record.read_text(encoding="utf-8"))["config"])
+    record = json.loads(path.read_text(encoding="utf-8"))
+    config = Config.from_dict(record["config"])
     if catalogue is not None:
         config = replace(config, catalogue=replace(config.catalogue, path=catalogue))
-    return build.read_stars(config)
+        return {"check": (build.read_stars(config), held_out)}
+    fitted, unseen = build.split_stars(config, build.read_stars(config))
+    if not len(unseen):
+        return {"check": (fitted, False)}
+    if len(unseen) != record["stars"]["held_out"]:
+        raise PosteriorError(
+            f"the fit held out {record['stars']['held_out']} stars, which would now be {len(unseen)}: "
+            f"'{config.catalogue.path}' (or gpdust) has changed since. Fit it again"
+        )
+    return {"check": (fitted, False), "check_held_out": (unseen, True)}

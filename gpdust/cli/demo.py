@@ -51,7 +51,7 @@ def demo(quick: bool, seed: int, inducing: int | None, out: Path, resume: bool, 
     folder.prepare(config, fresh=not resume)
     simulation.write_simulation(scale, seed, text, folder)
     with talk.hearing_warnings():
-        done = run(config, folder, fresh=False, talk=talk)
+        done = run(config, folder, fresh=not resume, talk=talk)
         scores, truth = simulation.score(done, seed)
         save(lambda: simulation.plot_truth(done.maps, truth), out / "truth.png", talk)
     seconds = time.perf_counter() - started

@@ -33,7 +33,7 @@ def fit(config: Path, out: Path, resume: bool, quiet: bool) -> None:
     the same command is given again. Where the folder holds a finished fit of
     the same configuration, only maps and figures are made again, so that a
     change in [maps] is cheap. A finished fit of another configuration is never
-    replaced unless --fresh says so.
+    replaced unless --fresh says so, and then not before the new one is done.
 
     \b
     Examples:

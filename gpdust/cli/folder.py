@@ -11,6 +11,10 @@ from gpdust.config import Config
 from gpdust.errors import ConfigError, PosteriorError
 from gpdust.posterior import Posterior
 
+FIGURES = ("density_slices.png", "extinction.png", "uncertainty.png", "residuals.png", "trace.png", "sightline.png")
+CHECKS = ("check.json", "check.png", "check_held_out.json", "check_held_out.png")
+AGAINST_TRUTH = ("scores.json", "truth.png")  # of `gpdust demo`
+
 
 @dataclass(frozen=True)
 class FitFolder:
@@ -25,7 +29,7 @@ class FitFolder:
 
     @property
     def checkpoint(self) -> Path:
-        """State of a fit that has not ended yet."""
+        """State of a fit that has not ended yet; what else is there is of an older one."""
         return self.path / "checkpoint.safetensors"
 
     @property
@@ -49,13 +53,13 @@ class FitFolder:
         return self.path / "fit.json"
 
     def prepare(self, config: Config, fresh: bool) -> dict | None:
-        """Make the folder ready for a fit, before any long work.
+        """See that the folder is ready for a fit, before any long work; nothing in it is touched.
 
         Parameters
         ----------
         config : Config
         fresh : bool
-            Forget a fit that is there, finished or not.
+            Take no notice of a fit that is there, finished or not.
 
         Returns
         -------
@@ -74,10 +78,7 @@ class FitFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=self.path):  # better to fail now than after the fit
             pass
-        if fresh:
-            self.checkpoint.unlink(missing_ok=True)
-            self.record.unlink(missing_ok=True)  # the rest is replaced piece by piece
-        record = self._finished()
+        record = None if fresh else self._finished()
         if record is not None and (changes := changed_keys(config, record["config"])):
             raise ConfigError(
                 f"'{self.path}' holds a finished fit of another configuration (different: {', '.join(changes)}). "
@@ -93,7 +94,14 @@ class FitFolder:
                 "since. Choose another --out, or replace it with --fresh"
             )
 
+    def clear(self) -> None:
+        """Remove the record and all that was made of a posterior which is no longer there."""
+        for name in (self.record.name, self.maps.name, self.stars.name, *FIGURES, *CHECKS, *AGAINST_TRUTH):
+            (self.path / name).unlink(missing_ok=True)
+
     def _finished(self) -> dict | None:
+        if self.checkpoint.exists():  # a newer fit has not ended
+            return None
         try:
             record = json.loads(self.record.read_text(encoding="utf-8"))
         except (FileNotFoundError, json.JSONDecodeError):
@@ -120,6 +128,7 @@ def load_posterior(path: Path) -> Posterior:
     folder = FitFolder(path)
     if not path.is_dir():
         raise PosteriorError(f"there is no folder '{path}'; give the one that `gpdust fit` wrote")
-    if folder.checkpoint.exists() and not folder.posterior.is_dir():
-        raise PosteriorError(f"the fit in '{path}' has not ended yet; `gpdust fit` goes on from its checkpoint")
+    if folder.checkpoint.exists():
+        older = f"; '{folder.posterior}' may be that of an older fit" if folder.posterior.is_dir() else ""
+        raise PosteriorError(f"the fit in '{path}' has not ended yet; `gpdust fit` goes on from its checkpoint{older}")
     return Posterior.load(folder.posterior if folder.posterior.is_dir() else path)

@@ -35,7 +35,7 @@ def fresh_option(command: Callable) -> Callable:
     return click.option(
         "--resume/--fresh",
         default=True,
-        help="Go on from what the folder holds of this fit (the default), or fit anew and replace it.",
+        help="Go on from what the folder holds of this fit (the default), or fit anew, and replace it by that.",
     )(command)
 
 

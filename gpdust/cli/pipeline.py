@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from gpdust.catalogue import StarCatalogue
 from gpdust.cli.figures import Subject, draw_figures
@@ -28,6 +29,7 @@ class Run:
 
     folder: FitFolder
     stars: StarCatalogue
+    held_out: StarCatalogue
     model: DustModel
     posterior: Posterior
     maps: PercentileMaps
@@ -44,8 +46,11 @@ def run(config: Config, folder: FitFolder, fresh: bool, talk: Talk) -> Run:
     before = folder.prepare(config, fresh)
     _, map_grid, prior = build.fit_grid(config), build.map_grid(config), build.prior(config)
     with watch.stage("read"):
-        stars = build.read_stars(config)
-    talk.say(stars.summary())
+        given = build.read_stars(config)
+        stars, held_out = build.split_stars(config, given)
+    talk.say(given.summary())
+    if len(held_out):
+        talk.say(f"held out, whole sightlines: {len(held_out)} stars, for `gpdust check`")
     with watch.stage("model"):
         grid, treatment = build.fit_grid(config, stars), build.treatment(config, stars)
         density = config.likelihood.foreground_density
@@ -65,20 +70,23 @@ def run(config: Config, folder: FitFolder, fresh: bool, talk: Talk) -> Run:
         posterior = Posterior.load(folder.posterior)
         watch.seconds["fit"] = before["seconds"]["fit"]
     else:
+        if fresh:
+            folder.checkpoint.unlink(missing_ok=True)
         posterior = _fit(config, stars, model, folder, watch, talk)
     record = {
         "fingerprint": mark,
         "seed": config.fit.seed,
         "config": config.as_dict(),
-        "stars": star_record(stars, model.stars_used),
+        "stars": star_record(given, model.stars_used, len(held_out)),
         "notes": model.notes,
         **posterior_record(posterior),
     }
-    _write_record(record, folder, watch, talk)
-    with _fit_is_safe(folder, talk):
+    with _fit_is_safe(folder.posterior, "makes maps and figures of it", talk):
+        _write_record(record, folder, watch, talk)
+        folder.checkpoint.unlink(missing_ok=True)  # not before the record says that the fit is finished
         maps = _products(config, map_grid, posterior, stars, folder, watch, talk, record)
     _write_record(record, folder, watch, talk)
-    return Run(folder, stars, model, posterior, maps, watch, record)
+    return Run(folder, stars, held_out, model, posterior, maps, watch, record)
 
 
 def _fit(
@@ -99,12 +107,16 @@ def _fit(
                 progress=not talk.quiet,
                 checkpoint=folder.checkpoint,
                 start=start,
+                keep_checkpoint=True,
                 **build.engine_options(config),
             )
     except FitInterrupted:
-        kept = f"the same command goes on from {folder.checkpoint}" if folder.checkpoint.exists() else "nothing to keep"
-        raise KeyboardInterrupt(f"interrupted; {kept}") from None
-    posterior.save(folder.posterior)
+        raise KeyboardInterrupt(
+            f"interrupted; the same command goes on from {folder.checkpoint} (--fresh starts anew)"
+        ) from None
+    with _fit_is_safe(folder.checkpoint, "saves it", talk):
+        posterior.save(folder.posterior)
+        folder.clear()
     return posterior
 
 
@@ -153,12 +165,12 @@ def _write_record(record: dict, folder: FitFolder, watch: Stopwatch, talk: Talk)
 
 
 @contextmanager
-def _fit_is_safe(folder: FitFolder, talk: Talk) -> Iterator[None]:
-    """Say that the fit is not lost where something goes wrong after it."""
+def _fit_is_safe(where: Path, then: str, talk: Talk) -> Iterator[None]:
+    """Say that the fit is not lost where something goes wrong after it, and what the next run does."""
     try:
         yield
     except BaseException:
-        talk.warn(f"the fit itself is safe in {folder.posterior}; the same command makes maps and figures of it")
+        talk.warn(f"the fit itself is safe in {where}; the same command {then} (--fresh fits anew)")
         raise
 
 

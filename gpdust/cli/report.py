@@ -19,13 +19,17 @@ def end_report(run: Run) -> str:
             f"fit         {run.posterior.report}",
             *(f"            {line}" for line in run.posterior.hyperparameter_table().splitlines()),
             *(f"            {line}" for line in run.posterior.noise_table.splitlines()),
-            f"stars       {run.model.stars_used}",
+            f"stars       {run.model.stars_used}{_held_out(run)}",
             f"residuals   predicted − observed: median {median:+.3g} mag, robust σ {spread:.3g} mag, "
             f"{residuals['robust_sigma_over_error']:.2f} times the stars' errors",
             f"written     {run.folder.path}: {files}",
             f"time        {run.watch}{_memory()}",
         ]
     )
+
+
+def _held_out(run: Run) -> str:
+    return f"; held out: {len(run.held_out)}, for `gpdust check {run.folder.path}`" if len(run.held_out) else ""
 
 
 def _memory() -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 
+import astropy.units as u
 import numpy as np
 from gpytorch.kernels import AdditiveKernel
 
-from gpdust.catalogue import PRESETS, StarCatalogue
+from gpdust.catalogue import PRESETS, StarCatalogue, hold_out_sightlines
 from gpdust.config.config import Config
-from gpdust.config.sections import AUTO, LEARN, FitSection, InducingSection, SpectralSection, SVISection
+from gpdust.config.sections import AUTO, FitSection, InducingSection, SpectralSection, SVISection
 from gpdust.errors import ConfigError, GpdustError
 from gpdust.grid import Region, SphericalGrid
 from gpdust.inference import NewtonOptions, SVIOptions
@@ -19,7 +21,9 @@ from gpdust.likelihood import NodeOptions, StarTreatment
 from gpdust.likelihood.noise import NOISES
 from gpdust.prior import InducingGP, SpectralGP
 from gpdust.prior.kernels import build_kernel
-from gpdust.units import MAGNITUDE, PARSEC, as_array, as_float
+from gpdust.units import DEGREE, MAGNITUDE, PARSEC, as_array, as_float
+
+SCATTER_KEYS = {"extra": "extra_scatter", "proportional": "proportional_scatter"}  # the other keys are names of `Noise`
 
 
 @contextmanager
@@ -47,11 +51,40 @@ def read_stars(config: Config) -> StarCatalogue:
         strict=section.strict,
         format=section.format,
     )
+    cuts = {name: getattr(section, name) for name in ("max_distance_error_fraction", "max_extinction_error")}
     with blaming("catalogue"):
-        return stars.select(
-            max_distance_error_fraction=section.max_distance_error_fraction,
-            max_extinction_error=section.max_extinction_error,
+        chosen = stars.select(**cuts)
+    if not len(chosen):
+        made = " and ".join(f"{name} = {limit}" for name, limit in cuts.items() if limit is not None)
+        raise ConfigError(
+            f"[catalogue] {made} leaves none of the {len(stars)} stars; the catalogue is this:\n{stars.summary()}"
         )
+    return chosen
+
+
+def split_stars(config: Config, stars: StarCatalogue) -> tuple[StarCatalogue, StarCatalogue]:
+    """Split into stars to fit and stars held out, by sightlines at least as wide as the columns of the grid.
+
+    Only stars in these columns are held out: the others are not fitted either.
+    """
+    share, grid = config.catalogue.hold_out, fit_grid(config)
+    if not share:
+        return stars, stars[:0]
+    inside = grid.locate_rays(as_array(stars.l, DEGREE, "l"), as_array(stars.b, DEGREE, "b")) >= 0
+    kept, held_out = hold_out_sightlines(stars[inside], share, _nside(grid), config.fit.seed)
+    if inside.any() and not (len(kept) and len(held_out)):
+        found = "all" if len(held_out) else "none"
+        raise ConfigError(
+            f"[catalogue] hold_out = {share:g} of the sightlines with stars in them is {found}; choose another "
+            "share, or more cells in [grid] shape: sightlines are as wide as its columns, or wider"
+        )
+    return stars[~np.isin(stars.row, held_out.row)], held_out
+
+
+def _nside(grid: SphericalGrid) -> int:
+    """Resolution of the finest HEALPix pixels that are not smaller than the columns of a grid are in the mean."""
+    column = float(as_array(grid.solid_angle, u.sr, "solid_angle").mean())
+    return 2 ** max(0, math.floor(math.log2(math.sqrt(4 * math.pi / 12 / column))))
 
 
 def region(config: Config, stars: StarCatalogue | None = None) -> Region:
@@ -90,6 +123,11 @@ def treatment(config: Config, stars: StarCatalogue) -> StarTreatment:
     A scatter that is to be learned starts at a third of the typical error, and bad stars scatter as extinctions do.
     """
     section = config.likelihood
+    if section.asymmetric and stars.extinction_lower_error is None:
+        raise ConfigError(
+            "[likelihood] asymmetric = true needs lower and upper errors of the extinction, as columns [p16, p84] give "
+            "them, but the catalogue has one error for both; leave asymmetric out"
+        )
     error = as_array(stars.extinction_error, MAGNITUDE, "extinction_error")
     extinction = as_array(stars.extinction, MAGNITUDE, "extinction")
     typical = {
@@ -98,15 +136,9 @@ def treatment(config: Config, stars: StarCatalogue) -> StarTreatment:
         "degrees_of_freedom": 4.0,
         "bad_share": 0.05,
     }
-    asked = {
-        "extra": section.extra_scatter,
-        "proportional": section.proportional_scatter,
-        "degrees_of_freedom": LEARN if section.degrees_of_freedom is None else section.degrees_of_freedom,
-        "bad_share": LEARN if section.bad_share is None else section.bad_share,
-    }
-    kind = NOISES[section.noise]
-    names = [name for name in asked if name in kind.__dataclass_fields__]
-    numbers = {name: typical[name] if asked[name] == LEARN else asked[name] for name in names}
+    kind, learned = NOISES[section.noise], section.learned()
+    keys = {name: SCATTER_KEYS.get(name, name) for name in typical if name in kind.__dataclass_fields__}
+    numbers = {name: typical[name] if key in learned else getattr(section, key) for name, key in keys.items()}
     if section.noise == "mixture":
         width = section.bad_width
         numbers["bad_width"] = float(np.std(extinction)) if width is None else as_float(width, MAGNITUDE, "bad_width")
@@ -116,7 +148,7 @@ def treatment(config: Config, stars: StarCatalogue) -> StarTreatment:
             distance=section.distance,
             measured=section.measured or ("parallax" if parallax else "distance"),
             noise=kind(**numbers),
-            learn=tuple(name for name in names if asked[name] == LEARN),
+            learn=tuple(name for name, key in keys.items() if key in learned),
             asymmetric=section.asymmetric,
             nodes=NodeOptions(
                 prior=section.distance_prior,

@@ -10,6 +10,7 @@ from typing import get_type_hints
 
 from gpdust.config.reading import check_known, plain_section, read_section, read_toml, read_value, require_section
 from gpdust.config.sections import (
+    AUTO,
     FORMS,
     INDUCING_ENGINES,
     CatalogueSection,
@@ -18,8 +19,10 @@ from gpdust.config.sections import (
     GridSection,
     LikelihoodSection,
     MapsSection,
+    NewtonSection,
     PriorSection,
     RegionSection,
+    SVISection,
 )
 from gpdust.errors import ConfigError
 
@@ -93,11 +96,15 @@ class Config:
         """
         sections = get_type_hints(cls)
         check_known(record, sections, where, "section", "[{}]".format)
+        fit = sections.pop("fit")
         made = {name: _section(section, record.get(name, {}), name, where) for name, section in sections.items()}
+        made["fit"] = _section(fit, _meant(record.get("fit", {}), made["prior"], where), "fit", where)
         stars = made["catalogue"]
-        _check_together(made["prior"], made["fit"], where)
         made["catalogue"] = replace(stars, path=Path(os.path.abspath(Path(folder) / stars.path)))
-        return cls(**made)
+        config = cls(**made)
+        _check_engine(config, where)
+        _check_foreground(config, where)
+        return config
 
     def as_dict(self) -> dict[str, dict[str, object]]:
         """Return plain values in the units of the file, for JSON or `from_dict`; keys that were left out are absent."""
@@ -137,8 +144,22 @@ def _form(forms: Forms, given: Mapping[str, object], name: str, where: str) -> t
     return forms.of[choice]
 
 
-def _check_together(prior: PriorSection, fit: FitSection, where: str) -> None:
-    """Refuse an engine that can't fit the prior."""
+def _meant(fit: object, prior: PriorSection, where: str) -> object:
+    """[fit] with the engine "svi" in place of "auto" where inducing points are learned: it has keys of its own."""
+    if not (isinstance(fit, Mapping) and getattr(prior, "learn_inducing", False) and fit.get("engine", AUTO) == AUTO):
+        return fit
+    for key in fit:
+        if key in NewtonSection.__dataclass_fields__ and key not in SVISection.__dataclass_fields__:
+            raise ConfigError(
+                f'{where}: [fit] {key} is no setting of engine "svi", which [prior] learn_inducing = true takes; '
+                f"leave {key} out"
+            )
+    return {**fit, "engine": "svi"}
+
+
+def _check_engine(config: Config, where: str) -> None:
+    """Refuse an engine that can't fit the prior, or can't learn what is to be learned."""
+    prior, likelihood, fit = config.prior, config.likelihood, config.fit
     if fit.engine in INDUCING_ENGINES and prior.kind != "inducing":
         raise ConfigError(
             f'{where}: [fit] engine "{fit.engine}" needs [prior] kind = "inducing", but it is "{prior.kind}"; '
@@ -148,4 +169,20 @@ def _check_together(prior: PriorSection, fit: FitSection, where: str) -> None:
         raise ConfigError(
             f'{where}: [prior] learn_inducing = true needs [fit] engine = "svi", but it is "{fit.engine}"; '
             "the other engines leave inducing points where they are"
+        )
+    if fit.engine == "svi" and (learned := likelihood.learned()):
+        default = {key: ", its default" if getattr(likelihood, key) is None else "" for key in learned}
+        asked = "; ".join(f'{key} = "learn"{words}' for key, words in default.items())
+        raise ConfigError(
+            f"{where}: [fit] engine \"svi\" can't learn the stars' noise ([likelihood] {asked}); "
+            'give numbers there, or take engine = "natural" or "mgvi", which learn it but no inducing points'
+        )
+
+
+def _check_foreground(config: Config, where: str) -> None:
+    """Refuse a density of the foreground where there is none."""
+    if config.likelihood.foreground_density is not None and config.region.foreground_cells == 0:
+        raise ConfigError(
+            f"{where}: [likelihood] foreground_density is that of cells in front of the region, but there are none; "
+            'take [region] foreground_cells = "auto", or leave foreground_density out'
         )

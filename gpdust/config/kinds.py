@@ -163,6 +163,11 @@ def share() -> Kind:
     return Kind("a number from 0 to 1", parse)
 
 
+def part() -> Kind:
+    """A share of all, but not all."""
+    return Kind("a number from 0 on, below 1", lambda value: _number(value, at_least=0, below=1))
+
+
 def some_of(names: Iterable[str]) -> Kind:
     """Some names out of several, each once, in an order that counts."""
     one = choice(names)
@@ -252,10 +257,10 @@ def _flag(value: object) -> bool:
     return value
 
 
-def _number(value: object, above: float = -math.inf, at_least: float = -math.inf) -> float:
+def _number(value: object, above: float = -math.inf, at_least: float = -math.inf, below: float = math.inf) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise ValueError
-    if value <= above or value < at_least:
+    if value <= above or value < at_least or value >= below:
         raise ValueError
     return float(value)
 

@@ -47,7 +47,7 @@ def key(kind: kinds.Kind, default: object = MISSING) -> object:
 
 @dataclass(frozen=True, eq=False)
 class CatalogueSection:
-    """[catalogue]: which stars; see `StarCatalogue.read` and `StarCatalogue.select`."""
+    """[catalogue]: which stars; see `StarCatalogue.read`, `StarCatalogue.select` and `hold_out_sightlines`."""
 
     path: Path = key(kinds.path())
     preset: str | None = key(kinds.choice(PRESETS), None)
@@ -58,6 +58,7 @@ class CatalogueSection:
     strict: bool = key(kinds.flag(), False)
     max_distance_error_fraction: float | None = key(kinds.number(above=0), None)
     max_extinction_error: u.Quantity | None = key(kinds.number(MAGNITUDE, above=0), None)
+    hold_out: float = key(kinds.part(), 0.0)
     columns: Mapping[str, str | tuple[str, str]] = key(kinds.table(UNITS, kinds.column()), {})
     units: Mapping[str, str] = key(kinds.table(UNITS, kinds.unit()), {})
 
@@ -174,6 +175,12 @@ class LikelihoodSection:
         if isinstance(self.bad_share, float) and self.bad_share >= 1:
             raise ValueError(f"bad_share must be below 1, got {self.bad_share:g}")
 
+    def learned(self) -> list[str]:
+        """The keys of what a fit learns of the noise; what one kind of noise has alone is learned unless given."""
+        own = {"student-t": "degrees_of_freedom", "mixture": "bad_share"}.get(self.noise)
+        keys = ("extra_scatter", "proportional_scatter", "degrees_of_freedom", "bad_share")
+        return [key for key in keys if getattr(self, key) == LEARN or (key == own and getattr(self, key) is None)]
+
 
 STARTS = ("prior", "vnet")
 
@@ -189,7 +196,7 @@ class FitSection:
 
 @dataclass(frozen=True, eq=False)
 class NewtonSection(FitSection):
-    """[fit] with engine "natural" or "mgvi", or "auto", which takes one of them; see `NewtonOptions`."""
+    """[fit] with engine "natural" or "mgvi", or "auto" where it takes one of them; see `NewtonOptions`."""
 
     samples: int = key(kinds.even(2), NewtonOptions.samples)
     max_steps: int = key(kinds.whole(1), NewtonOptions.max_steps)

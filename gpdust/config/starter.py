@@ -36,10 +36,10 @@ NOTES = {
     "prior.amplitude": "dex, of log10 density; where the fit starts",
     "prior.mean_density": "mag / pc; where the fit starts",
     "prior.learn": "false: length scale, amplitude and mean stay as given, which is faster",
-    "likelihood.extra_scatter": "mag, added in quadrature to every error; or a number",
+    "likelihood.extra_scatter": 'mag, added in quadrature to every error: a number, or "learn"',
     "likelihood.distance": "summed over; or inflate, ignore",
     "likelihood.distance_prior": "or exponential-disc, flat",
-    "fit.engine": "the fastest for the prior; or natural, mgvi, svi",
+    "fit.engine": "for this prior mgvi; inducing points also take natural, or svi if extra_scatter is a number",
     "fit.seed": "same seed, same map",
     "maps.samples": "posterior draws behind the percentiles",
 }

@@ -16,11 +16,13 @@ from safetensors.torch import save_file
 from gpdust.errors import InferenceError
 from gpdust.files import atomic_path
 from gpdust.inference.convergence import StoppingRule
+from gpdust.inference.gaussian import WhitenedGaussian
 from gpdust.inference.state import State
 from gpdust.inference.trace import Trace
 from gpdust.model import DustModel
 
 AnyState = TypeVar("AnyState", bound=State)
+GUIDE = ("rotation", "scale", "factor")  # of q at the end of svi, beside the mean, which the state has
 
 
 def fingerprint(model: DustModel, engine: str, seed: int, options: object) -> str:
@@ -52,6 +54,8 @@ def _parts(state: State) -> tuple[dict[str, torch.Tensor], dict]:
             tensors[entry.name] = value.contiguous()
         elif isinstance(value, torch.Generator):
             tensors[entry.name] = value.get_state()
+        elif isinstance(value, WhitenedGaussian) and state.phase == "done":  # there is no next stage
+            tensors |= {f"{entry.name}.{name}": getattr(value, name).contiguous() for name in GUIDE}
         elif isinstance(value, Trace):
             record[entry.name] = value.as_dict()
         elif isinstance(value, StoppingRule):
@@ -98,5 +102,8 @@ def _state(kind: type[AnyState], tensors: dict[str, torch.Tensor], record: dict)
     for name in [name for name, value in record.items() if isinstance(value, dict) and "rule" in value]:
         inner = {key.removeprefix(f"{name}."): tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
         values[name] = _state(kind, inner, record.pop(name))
+    if "guide.factor" in tensors:
+        parts = {name: tensors[f"guide.{name}"] for name in GUIDE}
+        values["guide"] = WhitenedGaussian(values["mean"], **parts, generator=values["generator"])
     record = record | {"trace": Trace.from_dict(record["trace"]), "rule": StoppingRule(**record["rule"])}
     return kind(**values, **record)

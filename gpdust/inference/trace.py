@@ -22,7 +22,7 @@ class Trace:
     tempering : list of float
         Weight of the likelihood: below one while the fit is being started.
     phase : list of str
-        "temper", "learn" or "polish".
+        Of svi "temper", "learn" and "polish"; of natural and mgvi "climb", "learn" and "settle".
     seconds : list of float
         Wall time since the start of the fit.
     """
