@@ -34,7 +34,6 @@ from gpdust.units import DENSITY, MAGNITUDE, PARSEC, as_array, as_float
 LN10 = math.log(10.0)
 CHUNK_BYTES = 256e6  # of one block of the prior's matrix; autograd holds several times as much
 MIN_WIDTH = 128  # columns
-BASIS_BYTES = 4e9  # up to here the whole matrix is kept between steps
 
 
 class DustModel:
@@ -193,9 +192,11 @@ class DustModel:
         return model
 
     def basis(self, prior: InducingGP, theta: torch.Tensor | None) -> list[LinearMap] | None:
-        """The prior on all cells, chunk by chunk, without gradient; None where it would not fit into memory."""
-        if isinstance(prior, InducingGP) and self.grid.n_rays * self.grid.n_cells * prior.latent_size * 8 > BASIS_BYTES:
-            return None
+        """The prior on all cells, chunk by chunk, without gradient; None where it is not to be kept in memory."""
+        if isinstance(prior, InducingGP):
+            numbers = self.grid.n_rays * self.grid.n_cells * prior.latent_size
+            if 8e-9 * numbers > prior.matrix_memory:
+                return None
         with torch.no_grad():
             return [linear_map for _, linear_map in self.maps(prior, theta)]
 

@@ -175,10 +175,17 @@ def test_inducing_points_move_when_they_are_learned_and_only_then(small_model, s
 
 
 def test_a_model_without_memory_for_its_matrix_fits_the_same(small_model, small_posterior, monkeypatch):
-    monkeypatch.setattr("gpdust.model.BASIS_BYTES", 1)
     monkeypatch.setattr("gpdust.model.CHUNK_BYTES", 1)
-    posterior = gpdust.fit(small_model(), engine="svi", progress=False)
+    monkeypatch.setattr("gpdust.model.MIN_WIDTH", 1)
+    posterior = gpdust.fit(small_model(matrix_memory=0), engine="svi", progress=False)
     assert_allclose(posterior.mean, small_posterior.mean, atol=0.02)  # another rounding: other axes, other draws
+    for learn in (False, True):
+        kept, anew = (
+            gpdust.fit(small_model(learn=learn, matrix_memory=memory), engine="natural", progress=False)
+            for memory in (4, 0)
+        )
+        assert_allclose(anew.mean, kept.mean, atol=1e-4)
+        assert_allclose(anew.scale, kept.scale, atol=1e-4)
 
 
 def test_the_cost_of_a_step_is_that_of_the_statistics(small_model, mock_stars):

@@ -75,10 +75,12 @@ def test_chunks_of_rays_change_neither_likelihood_nor_gradient(small_model, monk
         assert_allclose(several, one, rtol=1e-9, atol=1e-9 * one.abs().max())
 
 
-def test_a_basis_too_large_for_memory_is_not_kept(small_model, monkeypatch):
-    monkeypatch.setattr(gpdust.model, "BASIS_BYTES", 1)
+def test_a_basis_too_large_for_memory_is_not_kept(small_model):
     model = small_model()
-    assert model.basis(model.prior, None) is None
+    size = 8e-9 * model.prior.latent_size * model.grid.shape[0] * model.grid.shape[1]
+    assert small_model(matrix_memory=1.01 * size).basis(model.prior, None) is not None
+    without = small_model(matrix_memory=0.99 * size)
+    assert without.basis(without.prior, None) is None
 
 
 @pytest.mark.parametrize("tempering", [1.0, 0.01])

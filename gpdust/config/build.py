@@ -184,6 +184,7 @@ def prior(config: Config) -> InducingGP | SpectralGP:
             **common,
             placement=section.placement,
             learn_inducing=section.learn_inducing,
+            matrix_memory=section.matrix_memory,
         )
     if is_sum:
         made.kernel_name = " + ".join(section.kernel)

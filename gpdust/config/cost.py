@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gpdust.inference.preconditioner import FEWER_CELLS, MOST_CELLS
-from gpdust.model import BASIS_BYTES
+from gpdust.prior.inducing import MATRIX_MEMORY
 
 FLOAT_BYTES = 8.0
 LIBRARIES_BYTES = 0.8e9  # what Python holds with torch and astropy loaded
@@ -127,7 +127,7 @@ def _natural(size: Size) -> tuple[float, float]:
 
 def _svi(size: Size) -> tuple[float, float]:
     seconds = SVI_SECONDS * (size.cells / SVI_CELLS) * (size.latents / SVI_INDUCING) ** SVI_POWER
-    basis = min(FLOAT_BYTES * size.cells * size.latents, BASIS_BYTES)
+    basis = min(FLOAT_BYTES * size.cells * size.latents, 1e9 * MATRIX_MEMORY)
     return seconds, SVI_COPIES * basis + SVI_SQUARE_BYTES * size.latents**2
 
 

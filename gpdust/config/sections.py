@@ -23,7 +23,7 @@ from gpdust.inference import NewtonOptions, SVIOptions
 from gpdust.likelihood.distance_priors import DISTANCE_PRIORS
 from gpdust.likelihood.noise import NOISES
 from gpdust.likelihood.treatment import DISTANCES, MEASURED
-from gpdust.prior.inducing import KERNEL_NAMES
+from gpdust.prior.inducing import KERNEL_NAMES, MATRIX_MEMORY
 from gpdust.prior.placement import PLACEMENTS
 from gpdust.prior.spectral import SPECTRAL_KERNELS
 from gpdust.units import DEGREE, DENSITY, MAGNITUDE, PARSEC
@@ -137,6 +137,7 @@ class InducingSection(PriorSection):
     amplitude: float | tuple[float, ...] = key(kinds.one_or_more(kinds.number(above=0)), 0.3)
     placement: str = key(kinds.choice(PLACEMENTS), "kmeans")
     learn_inducing: bool = key(kinds.flag(), False)
+    matrix_memory: float = key(kinds.number(at_least=0), MATRIX_MEMORY)
 
     def check(self) -> None:
         """Raise ValueError where keys do not fit each other."""

@@ -26,6 +26,8 @@ from gpdust.prior.linear_map import MatrixMap
 from gpdust.prior.placement import PLACEMENTS, SampledVolume
 from gpdust.units import DENSITY, PARSEC, as_array, as_float, as_tensor
 
+MATRIX_MEMORY = 4.0  # GB of the matrix of B that are kept between steps
+
 
 class InducingGP:
     """Gaussian-process prior of the log-density, made tractable by inducing points.
@@ -49,6 +51,9 @@ class InducingGP:
         Which hyperparameters a fit may move; a family name such as "length_scale" means all its members.
     learn_inducing : bool
         Whether a fit may move the inducing points too.
+    matrix_memory : float
+        GB of its matrix, cells × points, that a fit may keep between steps. A larger one is made anew every time, some
+        rays at a time: slower, but a fit's memory is then bounded.
 
     Raises
     ------
@@ -73,6 +78,7 @@ class InducingGP:
         placement: str = "kmeans",
         learn: bool | Sequence[str] = True,
         learn_inducing: bool = False,
+        matrix_memory: float = MATRIX_MEMORY,
     ) -> None:
         if placement not in PLACEMENTS:
             raise ValueError(f"unknown placement {placement!r}; there are {', '.join(PLACEMENTS)}")
@@ -90,6 +96,9 @@ class InducingGP:
         self.hyperparameters = Hyperparameters([*self._kernel.hyperparameters(), mean_parameter]).fixed_except(learn)
         self.placement = placement
         self.learn_inducing = learn_inducing
+        self.matrix_memory = float(matrix_memory)
+        if not self.matrix_memory >= 0:
+            raise ValueError(f"matrix_memory can't be negative, got {matrix_memory} GB")
         self.jitter = 0.0
         self.foreground: ForegroundStep | None = None
         if isinstance(inducing, u.Quantity):
