@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--shape", type=int, nargs=3, default=[30, 30, 90], help="cells of the fit (l, b, distance)")
     parser.add_argument("--truth-shape", type=int, nargs=3, default=[100, 100, 115], help="cells of the truth")
     parser.add_argument("--length-scale", type=float, default=60.0, help="of the Matérn-3/2, pc")
-    parser.add_argument("--amplitude", type=float, default=0.3, help="dex")
+    parser.add_argument("--amplitude", type=float, default=0.2, help="dex")
     parser.add_argument("--given", action="store_true", help="do not learn them")
     parser.add_argument("--progress", action="store_true")
     parser.add_argument("--json", type=Path)
