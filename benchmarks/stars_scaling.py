@@ -1,12 +1,15 @@
-"""What more stars cost: python benchmarks/stars_scaling.py [--counts 10000 100000 1000000 10000000].
+"""What more stars cost: python benchmarks/stars_scaling.py [--counts 10000 100000 1000000] [--same-information].
 
 Stars are compressed in one pass, whose time is in proportion to their number; after it a fit should not depend on them.
+More stars also know more, which takes mgvi more iterations; with --same-information each star's error grows as the root
+of their number, so that all catalogues know as much, and only the number of stars differs.
 The fits take turns, so that whatever else the machine does slows all of them alike.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from pathlib import Path
 
@@ -15,10 +18,12 @@ from cases import PRIORS, PriorSettings
 from common import Timed, exponent, machine, peak_memory, write_json
 
 import gpdust
-from gpdust.simulate import GridTruth, clump_density, mock_catalogues
+from gpdust.simulate import ErrorModel, GridTruth, clump_density, mock_catalogues
 from gpdust.simulate.clumps import CLUMP_REGION
 
 CHUNK = 250_000  # stars
+ERROR = 0.1  # of the extinction
+REFERENCE = 100_000  # stars that have these errors with --same-information
 
 
 def main() -> None:
@@ -27,6 +32,9 @@ def main() -> None:
     parser.add_argument("--engine", default="auto", help="see gpdust.fit")
     parser.add_argument("--prior", choices=PRIORS, default="spectral")
     parser.add_argument("--inducing", type=int, default=500, help="points of the prior 'inducing'")
+    parser.add_argument(
+        "--same-information", action="store_true", help="errors grow with the root of the number of stars"
+    )
     parser.add_argument("--shape", type=int, nargs=3, default=[20, 20, 35])
     parser.add_argument("--rounds", type=int, default=3, help="fits of each catalogue")
     parser.add_argument("--seed", type=int, default=0)
@@ -34,12 +42,14 @@ def main() -> None:
     options = parser.parse_args()
     counts, grid = sorted(options.counts), CLUMP_REGION.grid(options.shape)
     words = f"engine {options.engine}, {options.prior} prior with given hyperparameters, {options.shape} cells"
+    words += f", errors of {ERROR:.0%}" + (f" for {REFERENCE} stars, as √stars" if options.same_information else "")
     print(machine(), words, sep="\n", flush=True)
 
     truth = GridTruth.sample(clump_density(options.seed), CLUMP_REGION.grid((100, 100, 115)))
     prior, models, passes = PriorSettings().build(options.prior, False, options.inducing), {}, {}
     for count in counts[::-1]:  # so that the largest places the prior of all
-        stars = Timed(mock_catalogues(truth, CLUMP_REGION, count, options.seed, chunk=CHUNK))
+        errors = ErrorModel(ERROR * math.sqrt(count / REFERENCE) if options.same_information else ERROR)
+        stars = Timed(mock_catalogues(truth, CLUMP_REGION, count, options.seed, chunk=CHUNK, errors=errors))
         started = time.perf_counter()
         models[count] = gpdust.DustModel(stars, grid, prior)
         passes[count] = time.perf_counter() - started - stars.seconds
