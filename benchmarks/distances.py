@@ -16,7 +16,7 @@ import astropy.units as u
 import numpy as np
 import torch
 from common import machine
-from fits import HEADER, compare, fit_and_score
+from fits import HEADER, fit_and_score, run_all
 
 import gpdust
 from gpdust.likelihood import NodeOptions
@@ -92,7 +92,7 @@ def main() -> None:
     print(f"{options.stars} stars, 10 % distance errors, {options.shape} cells, Matérn-3/2")
     print(f"{'treatment':15}  seed {HEADER}", flush=True)
     jobs = [(treatment, seed, options) for seed in options.seeds for treatment in options.treatments]
-    compare(run, jobs, notes, options.json)
+    run_all(run, jobs, notes, options.json)
 
 
 if __name__ == "__main__":

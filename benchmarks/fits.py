@@ -45,7 +45,9 @@ def fit_and_score(model: gpdust.DustModel, truth: GridTruth, seed: int, **option
     return posterior, found
 
 
-def compare(run: Callable[..., dict], jobs: Iterable[tuple], notes: Callable[[dict], list[str]], path: Path | None):
+def run_all(
+    run: Callable[..., dict], jobs: Iterable[tuple], notes: Callable[[dict], list[str]], path: Path | None
+) -> None:
     """Run every job in a process of its own, print a line of each, with notes below it, and write them all.
 
     Parameters

@@ -17,7 +17,7 @@ import astropy.units as u
 import numpy as np
 import torch
 from common import machine
-from fits import HEADER, compare, fit_and_score
+from fits import HEADER, fit_and_score, run_all
 
 import gpdust
 from gpdust.prior import SampledVolume
@@ -158,7 +158,7 @@ def main() -> None:
         for way in ways(case)
         if not options.ways or way in options.ways
     ]
-    compare(run, jobs, notes, options.json)
+    run_all(run, jobs, notes, options.json)
 
 
 if __name__ == "__main__":
