@@ -221,11 +221,13 @@ folder = "cubes"
 [network]
 width = 6
 depth = 3
-inputs = ["extinction", "information", "difference", "smooth-difference"]
+inputs = ["extinction", "information", "difference", "smooth-difference", "substitution"]
+shortcut = "substitution"
 [training]
 epochs = 2
 batch = 8
 learning_rate = 2e-3
+schedule = "cosine"
 symmetry = "mirror"
 checkpoint_minutes = 0.02
 [observation]

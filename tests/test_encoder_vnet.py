@@ -22,6 +22,7 @@ from gpdust.encoder import (
     unscale_density,
 )
 from gpdust.encoder.finite_difference import finite_difference, smooth_difference
+from gpdust.encoder.neighbours import HIGHEST_INFORMATION
 from gpdust.encoder.substitution import forward_substitution
 from gpdust.encoder.symmetry import SYMMETRIES, transform, transform_at_random
 from gpdust.encoder.vnet import _LastReLU
@@ -119,15 +120,18 @@ def test_inputs_are_checked():
         {"inputs": ()},
         {"width": 0},
         {"inputs": ["extinction"] * 2},
+        {"inputs": ["difference", "extinction"], "shortcut": "difference"},
+        {"inputs": ["information", "extinction"], "shortcut": "extinction"},
+        {"inputs": ["information", "extinction"], "shortcut": "substitution"},
     ):
         with pytest.raises(EncoderError):
             VNetShape(**wrong)
 
 
-@pytest.mark.parametrize("norm", ["batch", "group"])
-def test_gradients_reach_every_weight(norm):
-    net = tiny(norm=norm, inputs=("extinction", "information"))
-    net(torch.rand(2, 2, 8, 8, 8)).square().mean().backward()
+@pytest.mark.parametrize(("norm", "shortcut"), [("batch", None), ("group", None), ("batch", "difference")])
+def test_gradients_reach_every_weight(norm, shortcut):
+    net = tiny(norm=norm, inputs=("extinction", "information", "difference"), shortcut=shortcut)
+    net(torch.rand(2, 3, 8, 8, 8)).square().mean().backward()
     for name, parameter in net.named_parameters():
         assert parameter.grad.abs().max() > 0, name
 
@@ -151,6 +155,18 @@ def test_the_last_gradient_is_that_of_a_relu_but_for_what_it_raises():
     assert outputs.tolist() == [2, 0, 2, 0, 0]
     (outputs - truth).square().sum().backward()
     assert values.grad.tolist() == [-2, -6, 4, 0, 0]
+
+
+def test_a_fresh_shortcut_is_open_where_information_is_that_of_exact_extinctions():
+    net = tiny(inputs=("information", "substitution"), shortcut="substitution").eval()
+    plain = tiny(inputs=("information", "substitution")).eval()
+    density, information = torch.rand(8, 8, 8), torch.full((8, 8, 8), HIGHEST_INFORMATION)
+    information[:4] = 1000.0
+    inputs = torch.stack([torch.log1p(information) / 10, density])[None]
+    found, alone = net(inputs)[0, 0], plain(inputs)[0, 0]
+    torch.testing.assert_close(found[4:], density[4:], rtol=0.02, atol=0.02)
+    torch.testing.assert_close(found[:4], alone[:4], rtol=0.02, atol=0.02)
+    assert (alone - density).abs().max() > 0.5
 
 
 def test_padding_reflects():
@@ -338,13 +354,13 @@ def test_files_that_are_no_nets(tmp_path, monkeypatch):
     save_file({"x": torch.zeros(1)}, path)
     with pytest.raises(EncoderError, match="not a net of gpdust"):
         load_net(path)
-    for number, words in ((3, "format 3, not 2: it is newer"), (1, "format 1, not 2: it is too old; train it anew")):
+    for number, words in ((4, "format 4, not 3: it is newer"), (2, "format 2, not 3: it is too old; train it anew")):
         with monkeypatch.context() as other:
             other.setattr(net_file, "FORMAT", number)
             save_net(path, tiny(), {})
         with pytest.raises(EncoderError, match=words):
             load_net(path)
-    record = {"format": 2, "shape": {"width": 4, "depth": 3, "norm": "batch", "inputs": ["extinction"]}}
+    record = {"format": 3, "shape": {"width": 4, "depth": 3, "norm": "batch", "inputs": ["extinction"]}}
     save_file({"x": torch.zeros(1)}, path, {net_file.RECORD: json.dumps(record)})
     with pytest.raises(EncoderError, match="is damaged"):
         load_net(path)

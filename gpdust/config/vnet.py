@@ -15,7 +15,7 @@ from gpdust.config.reading import check_known, plain_section, read_section, read
 from gpdust.config.sections import key
 from gpdust.encoder.options import SCHEDULES, TrainingOptions
 from gpdust.encoder.precision import PRECISIONS
-from gpdust.encoder.scaling import CHANNELS
+from gpdust.encoder.scaling import CHANNELS, DENSITIES
 from gpdust.encoder.symmetry import SYMMETRIES
 from gpdust.encoder.vnet import NORMS
 from gpdust.errors import ConfigError, EncoderError
@@ -42,6 +42,7 @@ class NetworkSection:
     depth: int = key(kinds.whole(1), _DEFAULT.depth)
     norm: str = key(kinds.choice(NORMS), _DEFAULT.norm)
     inputs: tuple[str, ...] = key(kinds.some_of(CHANNELS), _DEFAULT.inputs)
+    shortcut: str | None = key(kinds.choice(DENSITIES), _DEFAULT.shortcut)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from gpdust.encoder.vnet import VNet, VNetShape
 from gpdust.errors import EncoderError
 from gpdust.files import atomic_path
 
-FORMAT = 2  # since inputs that are densities stand in the scale of the output
+FORMAT = 3  # since nets may have a shortcut
 RECORD = "gpdust.vnet"  # the one key of the file's metadata: with more, their order is not always the same
 
 

@@ -30,7 +30,7 @@ class TrainingOptions:
     learning_rate : float
     schedule : {"constant", "cosine"}
         Keep the learning rate, or let it sink to zero along half a cosine over all epochs.
-    width, depth, norm, inputs
+    width, depth, norm, inputs, shortcut
         The net; see `VNetShape`.
     symmetry : {"none", "mirror", "square"}
         Symmetries that each training cube is turned by; see `gpdust.encoder.symmetry`.
@@ -59,6 +59,7 @@ class TrainingOptions:
     depth: int = 4
     norm: str = "batch"
     inputs: tuple[str, ...] = ("extinction",)
+    shortcut: str | None = None
     symmetry: str = "none"
     seed: int = 0
     split_seed: int = 0
@@ -87,7 +88,7 @@ class TrainingOptions:
     @property
     def shape(self) -> VNetShape:
         """Shape of the net."""
-        return VNetShape(self.width, self.depth, self.norm, self.inputs)
+        return VNetShape(self.width, self.depth, self.norm, self.inputs, self.shortcut)
 
     def rate(self, done: float) -> float:
         """Learning rate where a share `done` of all steps lies behind."""

@@ -11,6 +11,8 @@ from gpdust.encoder.finite_difference import finite_difference, smooth_differenc
 from gpdust.encoder.substitution import forward_substitution
 from gpdust.errors import EncoderError
 
+INFORMATION_UNIT = 10  # of ln(1 + information) in its channel
+
 
 def scale_inputs(
     inputs: Sequence[str],
@@ -94,7 +96,7 @@ def _extinction(extinction: Tensor) -> Tensor:
 
 
 def _information(extinction: Tensor, information: Tensor) -> Tensor:
-    return torch.log1p(information) / 10
+    return torch.log1p(information) / INFORMATION_UNIT
 
 
 def _difference(extinction: Tensor, length: float) -> Tensor:
@@ -121,3 +123,6 @@ CHANNELS: dict[str, tuple[Callable[..., Tensor], tuple[str, ...]]] = {
     "smooth-difference": (_smooth_difference, ("information", "trained_length")),
     "substitution": (_substitution, ("information", "trained_length")),
 }
+
+#: Channels that stand in the scale of the output.
+DENSITIES = ("difference", "smooth-difference", "substitution")

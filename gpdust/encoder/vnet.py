@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
-from gpdust.encoder.scaling import CHANNELS
+from gpdust.encoder.scaling import CHANNELS, DENSITIES, INFORMATION_UNIT
 from gpdust.errors import EncoderError
 
 NORMS = ("batch", "group")
 GROUPS = 8  # of channels that a group norm looks at together, at most
 START = 0.1  # scaled density; see `VNet.start_at`
+OPEN_FROM = 8.5  # ln(1 + information) from where a fresh gate is open; that of exact extinctions is 9.2
+STEEPNESS = 8.0  # of a fresh gate, in ln(1 + information)
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,15 @@ class VNetShape:
         Batch norm, as in the paper, or group norm, which does not depend on what else is in a batch.
     inputs : tuple of str
         Input channels, by their names in `gpdust.encoder.scaling`.
+    shortcut : str, optional
+        The input, a density, that the net may hand to its output as it is, where it sees fit; none in the paper.
     """
 
     width: int = 128
     depth: int = 4
     norm: str = "batch"
     inputs: tuple[str, ...] = ("extinction",)
+    shortcut: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "inputs", tuple(self.inputs))
@@ -49,6 +54,13 @@ class VNetShape:
             raise EncoderError(f"there is no input {unknown[0]!r}; there are {', '.join(CHANNELS)}")
         if not self.inputs or len(set(self.inputs)) < len(self.inputs):
             raise EncoderError(f"a V-net needs inputs, each of them once, got {list(self.inputs)}")
+        if self.shortcut is not None and self.shortcut not in set(self.inputs) & set(DENSITIES):
+            raise EncoderError(
+                f"the shortcut {self.shortcut!r} of a V-net is one of its inputs {list(self.inputs)}, and a density "
+                f"({', '.join(DENSITIES)})"
+            )
+        if self.shortcut is not None and "information" not in self.inputs:
+            raise EncoderError("a V-net with a shortcut needs the input 'information', which says where to take it")
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -77,6 +89,11 @@ class VNet(nn.Module):
 
     Convolutions before a norm have no bias, since the norm would take it away again.
 
+    With a shortcut a second last convolution, which sees the inputs too, gives a gate g between 0 and 1, and the
+    density is (1 − g) × the net's own + g × the input. Exact extinctions are all but solved by forward substitution,
+    and convolutions with norms between them can't pass a number on with all its digits. A fresh gate is open where
+    the information is that of exact extinctions: found by descent, from noisy cubes mostly, it would take long.
+
     Parameters
     ----------
     shape : VNetShape
@@ -93,6 +110,7 @@ class VNet(nn.Module):
         self.widen = nn.ModuleList(_widening(2 * n, n, shape.norm) for n in reversed(channels[:-1]))
         self.up = nn.ModuleList(_stage(2 * n, n, shape.norm) for n in reversed(channels[:-1]))
         self.last = _convolution(channels[0], 1, bias=True)
+        self.gate = _gate(channels[0], shape.inputs) if shape.shortcut else None
         with torch.no_grad():
             self.last.weight.mul_(0.5)  # few outputs of a fresh net reach zero
             self.last.bias.fill_(1.0)
@@ -144,6 +162,7 @@ class VNet(nn.Module):
                 f"{', '.join(self.shape.inputs)}, got {tuple(cubes.shape)}"
             )
         self.shape.check_cells(tuple(cubes.shape[2:]))
+        given = cubes
         cubes = cubes.contiguous(memory_format=torch.channels_last_3d)
         kept = []
         for stage in self.down[:-1]:
@@ -153,7 +172,15 @@ class VNet(nn.Module):
         for widen, stage in zip(self.widen, self.up, strict=True):
             cubes = stage(torch.cat([widen(cubes), kept.pop()], dim=1))
         with _single_precision(cubes):  # 8 bits of a density would show
-            return _LastReLU.apply(self.unit * self.last(cubes.float()))
+            return _LastReLU.apply(self._density(cubes.float(), given.float()))
+
+    def _density(self, features: Tensor, inputs: Tensor) -> Tensor:
+        own = self.unit * self.last(features)
+        if self.gate is None:
+            return own
+        channel = self.shape.inputs.index(self.shape.shortcut)
+        gate = self.gate(torch.cat([features, inputs], dim=1)).sigmoid()
+        return own.lerp(inputs[:, channel : channel + 1], gate)
 
 
 class _LastReLU(torch.autograd.Function):
@@ -187,6 +214,15 @@ def _single_precision(cubes: Tensor) -> AbstractContextManager:
 
 def _convolution(source: int, target: int, bias: bool = False) -> nn.Conv3d:
     return nn.Conv3d(source, target, 3, padding=1, padding_mode="reflect", bias=bias)
+
+
+def _gate(features: int, inputs: tuple[str, ...]) -> nn.Conv3d:
+    gate = _convolution(features + len(inputs), 1, bias=True)
+    with torch.no_grad():
+        gate.weight.zero_()
+        gate.weight[0, features + inputs.index("information"), 1, 1, 1] = STEEPNESS * INFORMATION_UNIT
+        gate.bias.fill_(-STEEPNESS * OPEN_FROM)
+    return gate
 
 
 def _stage(source: int, target: int, norm: str) -> nn.Sequential:
