@@ -1,22 +1,22 @@
 """Guesses and proposals of `gpdust init`: columns by name, regions around stars, files that a fit accepts."""
 
-import math
-import time
 import tomllib
 
 import astropy.units as u
 import numpy as np
 import pytest
+import torch
 from astropy.table import Table
 
 from gpdust import Config, DustModel, InducingGP, SpectralGP, StarCatalogue, fit
 from gpdust.config import build
 from gpdust.config.columns import guess_columns
-from gpdust.config.cost import Cost, Size
+from gpdust.config.cost import STAR_DRAWS, Cost, Size
 from gpdust.config.propose import longitudes, mean_density, propose
 from gpdust.config.starter import make_starter
 from gpdust.config.toml import render
 from gpdust.errors import CatalogueError, ConfigError
+from gpdust.likelihood.marginal import MarginalLikelihood
 from gpdust.simulate import ErrorModel, GridTruth, clump_density, mock_survey
 from gpdust.simulate.clumps import BACKGROUND, CLUMP_REGION
 
@@ -281,14 +281,14 @@ def test_stars_cost_where_they_are_kept_one_by_one(engine):
 
 
 def test_cost_of_stars_is_that_of_the_measurements():
-    """Seconds of two cores: the table of distances in benchmarks/README.md, and 900 gradients of svi."""
+    """Seconds of two cores: the table of distances in benchmarks/README.md has 30 with summing, and 7 without."""
 
     def of_stars(engine: str, learned: bool, stars: int) -> float:
         with_stars, without = (Cost.of(engine, Size(1, 1, 1, learned, n, 29)) for n in (stars, 0))
         return with_stars.fit_seconds - without.fit_seconds
 
-    assert of_stars("mgvi", False, 120_000) == pytest.approx(44, rel=0.3)
-    assert of_stars("mgvi", True, 120_000) == pytest.approx(56, rel=0.4)
+    assert of_stars("mgvi", False, 120_000) == pytest.approx(30 - 7, rel=0.3)
+    # 900 gradients
     assert of_stars("svi", True, 50_000) == pytest.approx(900 * 1.56 / 2, rel=0.3)
 
 
@@ -312,7 +312,7 @@ def test_proposal_counts_its_stars(monkeypatch):
         return list(propose(catalogue(n, uncertain)).costs.values())
 
     exact, uncertain, many = costs(False), costs(True), costs(True, 50_000)
-    assert uncertain[0].fit_seconds > exact[0].fit_seconds + 1
+    assert uncertain[0].fit_seconds > exact[0].fit_seconds + 0.3
     assert many[0].memory_bytes > uncertain[0].memory_bytes + 45_000 * 400
     assert exact[2] == uncertain[2] == "can't learn extra_scatter: set it to a number"
     assert any(exact[2] in line for line in propose(catalogue(500, True)).estimates())
@@ -326,26 +326,32 @@ def test_proposal_counts_its_stars(monkeypatch):
     assert exact[0].memory_bytes > compressed[0].memory_bytes + 5000 * 200
 
 
-@pytest.mark.parametrize(("engine", "learned"), [("mgvi", False), ("natural", True)])
-def test_estimate_is_near_what_a_fit_takes(engine, learned):
-    """A fit whose time goes to its stars: half of its processor's time, since estimates are for two cores."""
-    grid = CLUMP_REGION.grid((3, 3, 8))
+@pytest.mark.parametrize(
+    ("engine", "learned"), [("mgvi", False), ("mgvi", True), ("natural", False), ("natural", True)]
+)
+def test_draws_that_a_fit_looks_at_are_about_those_of_the_estimate(engine, learned, monkeypatch):
+    """What time a look takes is a matter of the machine; benchmarks/star_pass.py prints it."""
+    looked = []
+    draws, information = MarginalLikelihood._draws, MarginalLikelihood.information
+
+    def noted(stars: MarginalLikelihood, extinction: torch.Tensor) -> np.ndarray:
+        found = draws(stars, extinction)
+        looked.append(len(stars) * len(found))
+        return found
+
+    def noted_as_five(stars: MarginalLikelihood, *arguments: object) -> object:
+        looked.append(4 * len(stars))
+        return information(stars, *arguments)
+
+    monkeypatch.setattr(MarginalLikelihood, "_draws", noted)
+    monkeypatch.setattr(MarginalLikelihood, "information", noted_as_five)
     truth = GridTruth.sample(clump_density(0), CLUMP_REGION.grid((10, 10, 12)))
+    survey = mock_survey(truth, CLUMP_REGION, 1500, 0, errors=ErrorModel(distance_fraction=0.1))
     options = {"length_scale": 120 * u.pc, "mean_density": BACKGROUND * u.mag / u.pc, "learn": learned}
     prior = SpectralGP(**options) if engine == "mgvi" else InducingGP(inducing=20, **options)
-
-    def timed(stars: int) -> tuple[float, DustModel]:
-        survey = mock_survey(truth, CLUMP_REGION, stars, 0, errors=ErrorModel(distance_fraction=0.1))
-        model = DustModel(survey.catalogue, grid, prior)
-        started = time.process_time()
-        fit(model, engine=engine, progress=False)
-        return time.process_time() - started, model
-
-    timed(100)  # compiles
-    taken, model = timed(1500)
-    stars, nodes = len(model.likelihood), len(model.likelihood.nodes.cell) / len(model.likelihood)
-    size = Size(math.prod(grid.shape), 1, model.prior.latent_size, learned, stars, nodes)
-    assert taken / 2 / 4 < Cost.of(engine, size).fit_seconds < taken / 2 * 4
+    model = DustModel(survey.catalogue, CLUMP_REGION.grid((3, 3, 8)), prior)
+    fit(model, engine=engine, progress=False)
+    assert 1 / 4 < sum(looked) / len(model.likelihood) / STAR_DRAWS[engine][learned] < 4
 
 
 def test_cost_in_words():

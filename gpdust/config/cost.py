@@ -41,7 +41,7 @@ STAR_SECONDS, NODE_SECONDS = 1.6e-7, 9e-9  # of one draw's log-likelihood and sl
 STAR_BYTES, NODE_BYTES = 200.0, 27.0  # 0.98 GB for 10⁶ stars of 29 nodes, as 10 % distance errors have on 35 cells
 # Draws that a fit looks at, with given and learned hyperparameters; the information of the stars counts as five. Where
 # they are learned, natural takes 200 draws at a time. svi takes 32 at each of 900 steps.
-STAR_DRAWS = {"mgvi": (1000, 1500), "natural": (300, 8000), "svi": (29_000, 29_000)}
+STAR_DRAWS = {"mgvi": (400, 800), "natural": (300, 8000), "svi": (29_000, 29_000)}
 
 # Maps with 100 draws.
 MAP_CELL_SECONDS = 1e-5  # per cell
