@@ -162,10 +162,15 @@ class Observation:
 
 
 def exact(density: np.ndarray, cell_length: float) -> tuple[np.ndarray, np.ndarray]:
-    """Exact extinction (mag) at cell centres and the highest information (mag⁻²), both (n, n, n), float32."""
-    extinction = cube_extinction(_as_cube(density), cell_length).numpy().astype(np.float32)
+    """Exact extinction (mag) at cell centres and the highest information (mag⁻²), both (n, n, n).
+
+    They are float64 where the density is. What they tell of a cell with little dust behind much is limited by rounding.
+    """
+    extinction = cube_extinction(_as_cube(density), cell_length).numpy()
     return extinction, np.full_like(extinction, HIGHEST_INFORMATION)
 
 
 def _as_cube(density: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.array(density, dtype=np.float32))  # a copy: arrays on disk are read-only
+    density = np.asarray(density)
+    # A copy: arrays on disk are read-only.
+    return torch.from_numpy(density.astype(np.float64 if density.dtype == np.float64 else np.float32))
