@@ -82,14 +82,19 @@ def test_only_what_a_cell_dims_counts(encoder):
     assert encoder.density(exact[None, None], known, LENGTH).shape == (1, 1, CELLS, CELLS, CELLS)
 
 
-def test_extinctions_beyond_the_training_are_scaled_into_it(encoder):
-    density = smooth_density()
-    exact = cube_extinction(torch.from_numpy(density), LENGTH).numpy()
-    found = encoder.density(exact, np.full_like(exact, 1e4), LENGTH)
+@pytest.mark.parametrize("variance", [0.0, 1e-3])
+def test_extinctions_beyond_the_training_are_scaled_into_it(encoder, variance):
+    exact = cube_extinction(torch.from_numpy(smooth_density()), LENGTH).numpy()
+
+    def density(factor: float) -> np.ndarray:
+        information = 1 / (variance * factor**2 + 1e-4)  # exact extinctions are exact at any scale
+        return encoder.density(factor * exact, np.full_like(exact, information), LENGTH)
+
+    found = density(1.0)
     for factor in (100.0, 0.01):
-        scaled = encoder.density(factor * exact, np.full_like(exact, 1e4 / factor**2), LENGTH)
-        assert_allclose(scaled, factor * found, rtol=1e-4)
-    both = encoder.density(np.stack([exact, 100 * exact]), 1e4 / np.array([1, 1e4]).reshape(2, 1, 1, 1), LENGTH)
+        assert_allclose(density(factor), factor * found, rtol=1e-4)
+    information = 1 / (variance * np.array([1, 1e4]).reshape(2, 1, 1, 1) + 1e-4)
+    both = encoder.density(np.stack([exact, 100 * exact]), information, LENGTH)
     assert_allclose(both, np.stack([found, 100 * found]), rtol=1e-4)  # whatever else is in a batch
 
 

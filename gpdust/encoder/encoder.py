@@ -15,7 +15,7 @@ from gpdust.encoder.accuracy import Accuracy
 from gpdust.encoder.cube import CubeGrid
 from gpdust.encoder.maps import CubeMaps, RunningMoments
 from gpdust.encoder.monte_carlo import monte_carlo
-from gpdust.encoder.neighbours import ExtinctionCube
+from gpdust.encoder.neighbours import SMALLEST_VARIANCE, ExtinctionCube
 from gpdust.encoder.net_file import load_net, packaged
 from gpdust.encoder.scaling import scale_inputs, unscale_density
 from gpdust.encoder.trust import Trust
@@ -121,7 +121,7 @@ class Encoder:
         weights = information.reshape(cubes.shape)
         scale = self._scale(cubes)
         answers = [
-            self._answer(cubes[some] / scale[some], weights[some] * scale[some] ** 2, cell_length)
+            self._answer(cubes[some] / scale[some], _scaled(weights[some], scale[some]), cell_length)
             for some in (slice(first, first + BATCH) for first in range(0, len(cubes), BATCH))
         ]
         density = np.concatenate(answers) if answers else np.empty(cubes.shape)
@@ -222,3 +222,14 @@ class Encoder:
         filled = np.where(known, extinction, noise)
         density = self.density(filled, np.where(known, information, 0.0), cell_length).mean(axis=0)
         return np.where(known, density, np.nan)
+
+
+def _scaled(information: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """What stars would know if all extinctions and errors were divided by `scale`.
+
+    The 10⁻⁴ mag² that equation 5 of the V-net paper adds to their variance stay as they are, so that exact extinctions
+    count as exact at any scale.
+    """
+    with np.errstate(divide="ignore"):
+        variance = np.maximum(1 / information - SMALLEST_VARIANCE, 0)
+    return np.where(scale == 1, information, 1 / (variance / scale**2 + SMALLEST_VARIANCE))
