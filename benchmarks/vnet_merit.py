@@ -34,6 +34,12 @@ PAPER = {  # dispersion in mag/pc; the least c(k) at all scales, and beyond a sc
     "small-region": (3e-4, 0.90, 0.0, 0.90),
     "large-region": (4e-4, 0.60, 167.6, 0.90),
 }
+STYLES = {  # of lines that often coincide
+    "finite difference": {"color": "C1", "lw": 1.2},
+    "forward substitution": {"color": "C2", "lw": 3.5, "alpha": 0.5},
+    "V-net": {"color": "C0", "lw": 1.5},
+    "V-net, rounded": {"color": "C3", "lw": 1.5, "ls": (0, (2, 2))},
+}
 STREAM = 2**31 + 1  # of random numbers that no library uses
 MOST_CUBES = 50  # at once
 
@@ -203,20 +209,22 @@ def triple(values: tuple[float, float, float]) -> str:
 
 def draw(recipe: str, cubes: dict, sky: dict, folder: Path) -> None:
     """Distributions and c(k) of exact cubes, and slices of the first sky."""
-    truth, names = cubes["truth"], ("V-net", "finite difference", "forward substitution", "V-net, rounded")
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    for name in names:
+    truth = cubes["truth"]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    for number, (name, style) in enumerate(STYLES.items()):
         density, scores = cubes[name], cube_scores(cubes[name], truth, cubes["length"])
         edges, predicted, true = density_distributions(density, truth, least=1e-6)
-        if name == names[0]:
-            left.stairs(true, edges, label="truth", color="black")
-        left.stairs(predicted, edges, label=name)
-        right.plot(scores.wavenumber, scores.correlation, label=name)
+        if not number:
+            left.stairs(true, edges, label="truth", color="lightgrey", fill=True)
+        left.stairs(predicted, edges, label=name, **style)
+        right.plot(scores.wavenumber, scores.correlation, label=name, **style)
     left.set(xscale="log", yscale="log", xlabel="density (mag/pc)", ylabel="share of cells per dex")
     right.set(xlabel="k (pc⁻¹)", ylabel="c(k)", ylim=(0, 1.02))
     right.axhline(PAPER[recipe][1], color="grey", ls=":", label="paper, at least")
-    for panel in (left, right):
-        panel.legend(frameon=False)
+    named = {
+        label: line for panel in (left, right) for line, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(named.values(), named.keys(), loc="outside lower center", ncols=len(named), frameon=False)
     figure.suptitle(f"{recipe}: {len(truth)} cubes, exact extinctions")
     save_figure(figure, folder / f"vnet_{recipe}_merit.png")
     plt.close(figure)
