@@ -14,6 +14,10 @@ from gpdust.encoder import CubeGrid, CubeMaps, Encoder, ExtinctionCube, TrustWar
 from gpdust.encoder.maps import RunningMoments
 from gpdust.encoder.tiles import cover
 from gpdust.errors import EncoderError
+from gpdust.inference.cells import PriorOnCells
+from gpdust.inference.objective import Objective
+from gpdust.inference.response import Response
+from gpdust.inference.start import Start
 from gpdust.los import cube_extinction
 
 CELLS, LENGTH = 16, 6.0  # of the cubes that it was "trained" with
@@ -260,6 +264,19 @@ def test_a_seed_saves_steps_and_changes_nothing(encoder, sky, small_prior, engin
     assert warm.report.steps < cold.report.steps
     assert warm.report.converged
     assert warm.report.elbo == pytest.approx(cold.report.elbo, abs=1 + 3 * cold.report.elbo_error)
+
+
+def test_a_seed_goes_as_far_towards_the_guess_as_pays(sky):
+    stars, model = sky
+    near, far = (seed(stars, model, Encoder(DifferenceNet(factor), RECORD)).mean for factor in (1.0, 6.0))
+    start = Start.at_prior(model.prior)
+    objective = Objective(PriorOnCells(model, start.theta), Response(model))
+
+    def value(mean: torch.Tensor) -> float:
+        return float(objective.gradient(objective.place(mean, torch.empty(0, len(mean), dtype=torch.float64)))[0])
+
+    assert value(near) < value(far) < value(start.mean)
+    assert value(start.mean + 2 * (far - start.mean)) > value(far)
 
 
 def test_a_seed_worse_than_the_prior_is_dropped(sky):

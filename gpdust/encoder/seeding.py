@@ -24,6 +24,7 @@ from gpdust.units import MAGNITUDE, PARSEC, as_array
 
 CELLS = 32
 LARGE = 19.0  # pc: cells from which on the net of large regions is the nearer one (between 6 and 60 pc, in logarithm)
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the way from the prior's mean to the guess
 CLEAR_ERROR = 0.01  # mag, of the knowledge that there is no dust in front of a region
 
 
@@ -31,7 +32,8 @@ def seed(stars: StarCatalogue, model: DustModel, encoder: Encoder | None = None)
     """Start a fit where a V-net sees the dust.
 
     The net's log-density is read at the model's cells and projected on its prior, each cell with the error that the
-    net showed in its validation where stars knew as much.
+    net showed in its validation where stars knew as much. From the prior's mean the start goes towards that as far as
+    the stars and the prior together gain by it: a few cells that the net sees too dense may spoil the whole guess.
 
     Parameters
     ----------
@@ -56,10 +58,12 @@ def seed(stars: StarCatalogue, model: DustModel, encoder: Encoder | None = None)
     guess, error = guessed(stars, model.grid, encoder)
     start = Start.at_prior(model.prior)
     cells = PriorOnCells(model, start.theta)
-    mean = projected(torch.from_numpy(guess).flatten(), torch.from_numpy(error).flatten(), cells)
-    objective, nothing = Objective(cells, Response(model)), torch.empty(0, len(mean), dtype=torch.float64)
-    seeded, unseeded = (objective.gradient(objective.place(x, nothing))[0] for x in (mean, start.mean))
-    return Start(mean, start.theta) if seeded < unseeded else None
+    guessed_mean = projected(torch.from_numpy(guess).flatten(), torch.from_numpy(error).flatten(), cells)
+    objective, nothing = Objective(cells, Response(model)), torch.empty(0, len(guessed_mean), dtype=torch.float64)
+    places = [start.mean.lerp(guessed_mean, share) for share in SHARES]
+    values = [float(objective.gradient(objective.place(place, nothing))[0]) for place in places]
+    best = int(np.argmin(np.nan_to_num(values, nan=np.inf)))
+    return Start(places[best], start.theta) if best else None
 
 
 def guessed(stars: StarCatalogue, grid: RayGrid, encoder: Encoder | None = None) -> tuple[np.ndarray, np.ndarray]:
