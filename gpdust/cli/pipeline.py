@@ -129,9 +129,8 @@ def _seeded(stars: StarCatalogue, model: DustModel, talk: Talk) -> Start | None:
     except EncoderError as error:
         talk.say(f"note: the fit starts at the prior's mean, not from a V-net: {error}")
         return None
-    talk.say(
-        "start: a V-net's guess" if start else "start: the prior's mean, which the stars prefer to a V-net's guess"
-    )
+    towards = "towards a V-net's guess" if start else "the prior's mean, which the stars prefer to a V-net's guess"
+    talk.say(f"start: {towards}")
     return start
 
 
