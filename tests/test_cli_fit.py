@@ -4,67 +4,22 @@ import json
 from pathlib import Path
 from unittest.mock import Mock
 
-import astropy.units as u
 import numpy as np
 import pytest
 from astropy.io import fits
-from click.testing import CliRunner, Result
+from click.testing import Result
+from tiny_fit import CONFIG, fitted, gpdust, write_stars
 
 from gpdust import PercentileMaps, Posterior, StarCatalogue
-from gpdust.cli import main
 from gpdust.inference import SVI, Progress
 
-CONFIG = """
-[catalogue]
-path = "stars.fits"
-band = "A0"
-[region]
-l = [50, 70]
-b = [-10, 10]
-distance = [100, 300]
-[grid]
-shape = [4, 4, 6]
-[prior]
-inducing = 20
-length_scale = 50
-mean_density = 1e-3
-[fit]
-particles = 4
-max_steps = 450
-[maps]
-shape = [5, 6, 8]
-samples = 20
-"""
 FIGURES = ["density_slices", "extinction", "residuals", "sightline", "trace", "uncertainty"]
-
-
-def gpdust(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-def write_stars(folder: Path, seed: int = 0) -> None:
-    rng = np.random.default_rng(seed)
-    n = 300
-    distance = rng.uniform(100, 320, n)  # some beyond the region
-    sigma = np.full(n, 0.02)
-    sigma[7] = np.nan
-    StarCatalogue(
-        l=rng.uniform(50, 70, n) * u.deg,
-        b=rng.uniform(-10, 10, n) * u.deg,
-        distance=distance * u.pc,
-        extinction=(1e-3 * (distance - 100) + 0.02 * rng.standard_normal(n)) * u.mag,
-        extinction_error=np.where(np.isfinite(sigma), sigma, 1.0) * u.mag,
-    ).write(folder / "stars.fits")
-    with fits.open(folder / "stars.fits", mode="update") as hdus:
-        hdus[1].data["extinction_error"][7] = np.nan
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> tuple[Path, Result]:
     folder = tmp_path_factory.mktemp("fit")
-    write_stars(folder)
-    (folder / "fit.toml").write_text(CONFIG)
-    return folder, gpdust("fit", folder / "fit.toml", "--out", folder / "out")
+    return folder, fitted(folder)
 
 
 def test_writes_everything_that_the_contract_names(finished):
@@ -330,48 +285,6 @@ def test_folder_that_is_a_file(finished, tmp_path):
     result = gpdust("fit", folder / "fit.toml", "--out", tmp_path / "out")
     assert result.exit_code == 1
     assert "is a file; --out takes a folder" in result.stderr
-
-
-def test_query_prints_percentiles_with_units(finished):
-    folder, _ = finished
-    result = gpdust("query", folder / "out", "--l", "60", "--b", "-3,3", "--d", 200, "--json")
-    assert result.exit_code == 0, result.output
-    answer = json.loads(result.stdout)
-    assert answer["units"]["density"] == "mag / pc"
-    assert [place["b"] for place in answer["places"]] == pytest.approx([-3, 3])
-    for place in answer["places"]:
-        assert place["density_p16"] < place["density_p50"] < place["density_p84"]
-        assert place["extinction_p50"] == pytest.approx(0.1, abs=0.02)
-    table = gpdust("query", folder / "out" / "posterior", "--l", "60", "--b", "-3", "--b", "3", "--d", 200).stdout
-    assert len(table.splitlines()) == 4
-    assert "mag/pc" in table
-    assert f"{answer['places'][0]['extinction_p50']:.4f}" in table.splitlines()[2]
-
-
-@pytest.mark.parametrize(
-    ("places", "code", "message"),
-    [
-        (["--l", "10", "--b", "0", "--d", "200"], 1, "outside the region of this fit"),
-        (["--l", "60", "--b", "0", "--d", "900"], 1, "outside the region of this fit"),
-        (["--l", "60,61,62", "--b", "0,1", "--d", "200"], 2, "as many of each"),
-        (["--l", "sixty", "--b", "0", "--d", "200"], 2, "'sixty' is not a number"),
-        (["--l", "60", "--b", "91", "--d", "200"], 2, "91 deg is no latitude"),
-        (["--l", "60", "--b", "0", "--d", "-1"], 2, "-1 pc is no distance"),
-    ],
-)
-def test_query_errors(finished, places, code, message):
-    folder, _ = finished
-    result = gpdust("query", folder / "out", *places)
-    assert result.exit_code == code
-    assert message in result.stderr
-
-
-def test_query_of_no_fit(tmp_path):
-    place = ["--l", "60", "--b", "0", "--d", "200"]
-    assert "there is no folder" in gpdust("query", tmp_path / "none", *place).stderr
-    assert "holds no posterior" in gpdust("query", tmp_path, *place).stderr
-    (tmp_path / "checkpoint.safetensors").write_bytes(b"")
-    assert "has not ended yet" in gpdust("query", tmp_path, *place).stderr
 
 
 def test_a_fit_may_start_from_a_vnet_or_says_why_not(tmp_path, monkeypatch):
