@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import astropy.units as u
 import numpy as np
 from cases import PRIORS, PriorSettings
 from common import in_own_process, machine, peak_memory, score, write_json
@@ -26,6 +27,7 @@ WAYS = {"given": (GIVEN, False), "learned": (START, True)}
 COLUMNS = {  # key: (heading, format)
     "hyperparameters": ("prior", "s"),
     "seed": ("seed", "d"),
+    "latents": ("latents", ".0f"),
     "fit_seconds": ("fit/s", ".1f"),
     "map_seconds": ("maps/s", ".1f"),
     "steps": ("steps", ".0f"),
@@ -45,7 +47,8 @@ def run(seed: int, way: str, options: argparse.Namespace) -> dict:
     settings, learn = WAYS[way]
     settings = replace(settings, kernel=options.kernel)
     started = time.perf_counter()
-    prior = settings.build(options.prior, learn, options.inducing)
+    spacing = options.box_spacing and options.box_spacing * u.pc
+    prior = settings.build(options.prior, learn, options.inducing, spacing)
     model = gpdust.DustModel(catalogue, CLUMP_REGION.grid(options.shape), prior)
     posterior = gpdust.fit(model, engine=options.engine, seed=seed, progress=False)
     fitted, memory = time.perf_counter(), peak_memory()
@@ -53,6 +56,7 @@ def run(seed: int, way: str, options: argparse.Namespace) -> dict:
     return {
         "hyperparameters": way,
         "seed": seed,
+        "latents": model.prior.latent_size,
         "fit_seconds": fitted - started,
         "map_seconds": time.perf_counter() - fitted,
         "steps": posterior.report.steps,
@@ -78,6 +82,7 @@ def main() -> None:
     parser.add_argument("--engine", default="auto", help="see gpdust.fit")
     parser.add_argument("--prior", choices=PRIORS, default="spectral")
     parser.add_argument("--inducing", type=int, default=500, help="points of the prior 'inducing'")
+    parser.add_argument("--box-spacing", type=float, help="of the spectral prior, pc; chosen by default")
     parser.add_argument("--kernel", default="matern32", help="or rbf, matern12, matern52")
     parser.add_argument("--stars", type=int, default=120_000)
     parser.add_argument("--shape", type=int, nargs=3, default=[20, 20, 35], help="cells of the fit (l, b, distance)")

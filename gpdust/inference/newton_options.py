@@ -39,7 +39,7 @@ class NewtonOptions:
     samples: int = 20
     tolerance: float = 0.1
     theta_tolerance: float = 0.3
-    solve_tolerance: float = 0.03
+    solve_tolerance: float = 0.1
     sample_tolerance: float = 0.1
     reach: float = 0.5
     theta_reach: float = 0.7

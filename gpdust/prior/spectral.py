@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -201,11 +202,14 @@ class SpectralGP:
     def _chosen_spacing(self, cell: float) -> float:
         """The spacing, pc, at which the share MISPLACED of the variance is wrong, at least FINEST cells."""
         finest, coarsest = FINEST * cell, COARSEST * float(self._starting_scales().min())
-        for spacing in np.geomspace(max(finest, coarsest), finest, 60):
+        spacings = np.geomspace(finest, max(finest, coarsest), 60)
+
+        def misplaced(spacing: float) -> float:
             box = PeriodicBox((0, 0, 0), (64 * spacing,) * 3, (64, 64, 64))
-            if self.with_box(box).misplaced_variance() <= MISPLACED:
-                return float(spacing)
-        return finest
+            return self.with_box(box).misplaced_variance()
+
+        right = bisect_right(spacings, MISPLACED, key=misplaced)  # it grows with the spacing
+        return float(spacings[max(right - 1, 0)])
 
     def misplaced_variance(self, theta: torch.Tensor | None = None) -> float:
         """The share of the prior's variance that the box loses between its nodes, or puts at wrong wave numbers."""
