@@ -11,6 +11,7 @@ from gpdust.inference.cells import PriorOnCells
 from gpdust.inference.precision import Precision
 
 SOLVE_ERROR = 1.0  # nats, beside a prior's curvature of one
+PROBES = 32  # random signs behind the volume's share of the Fisher information, where that is no multiple of C
 LEAST, MOST = 0.1, 3.0  # of the expected curvature: bounds within which a secant is believed
 
 
@@ -21,8 +22,10 @@ class ThetaCurvature:
     Moving θ at fixed v would fight the data and crawl. With v carried along by D = −Λ⁻¹ Λ_vθ the fit to the data holds,
     and what the Gauss–Newton metric leaves is the Schur complement C. The volume of q depends on θ as well (Occam's
     factor). In the linear-Gaussian limit the Fisher information of the evidence is ½ tr(S⁻¹∂S S⁻¹∂S) with S = BBᵀ + N
-    and ∂S = ∂B Bᵀ + B ∂Bᵀ; of its two products one is C in expectation, and the other equals it where ∂B and B
-    commute, as they do for stationary kernels. So the parameters of the kernel count twice, and the mean once.
+    and ∂S = ∂B Bᵀ + B ∂Bᵀ; of its two products one is C in expectation, and the other equals it where latents scale
+    one by one, as they do for a SpectralGP. So the parameters of the kernel count twice, and the mean once. For the
+    triangular root of an InducingGP the other is smaller, down to nothing (see `volume_information`). It takes time,
+    and what is asked for step by step may do without: too large a curvature makes steps of θ shorter, and no more.
 
     Attributes
     ----------
@@ -39,7 +42,14 @@ class ThetaCurvature:
     relaxed: torch.Tensor | None = None
 
     @classmethod
-    def of(cls, precision: Precision, mean: torch.Tensor, of_kernel: torch.Tensor, tolerance: float) -> ThetaCurvature:
+    def of(
+        cls,
+        precision: Precision,
+        mean: torch.Tensor,
+        of_kernel: torch.Tensor,
+        tolerance: float,
+        seed: int | None = None,
+    ) -> ThetaCurvature:
         """At one place.
 
         Parameters
@@ -51,6 +61,9 @@ class ThetaCurvature:
             Which entries of θ belong to the kernel.
         tolerance : float
             Of the solves, where they allow one.
+        seed : int, optional
+            Of random signs, where errors of θ are wanted: without one the parameters of a kernel count twice under any
+            prior, which is a bound.
         """
         latents = precision.cells.theta_latents(mean)
         if latents is not None:
@@ -61,8 +74,11 @@ class ThetaCurvature:
         else:
             relaxed = None
             schur, response = _from_cells(precision, precision.cells.theta_derivatives(mean))
-        twice = of_kernel.to(schur.dtype)
-        fisher = schur + torch.outer(twice, twice) * schur
+        if latents is None and seed is not None:
+            fisher = schur + volume_information(precision, random_signs(PROBES, len(mean), seed), tolerance)
+        else:
+            twice = of_kernel.to(schur.dtype)
+            fisher = schur + torch.outer(twice, twice) * schur
         if not torch.isfinite(fisher).all():
             raise InferenceError(
                 "what the stars say of the hyperparameters is not finite: a density has overflowed. Check the prior's "
@@ -120,6 +136,31 @@ class ThetaCurvature:
     def covariance(self) -> torch.Tensor:
         """Approximate posterior covariance of θ, shape (P, P)."""
         return torch.linalg.inv(self.curvature)
+
+
+def volume_information(precision: Precision, probes: torch.Tensor, tolerance: float) -> torch.Tensor:
+    """What the volume of q says of θ: tr (BᵀΠ∂B)(BᵀΠ∂B) with Π = G − GBΛ⁻¹BᵀG, by random signs, shape (P, P).
+
+    Parameters
+    ----------
+    precision : Precision
+    probes : Tensor, shape (probes, M)
+        Of unit covariance.
+    tolerance : float
+        Of the solves, where they allow one.
+    """
+    cells, metric = precision.cells, precision.metric
+    known = metric.weigh(cells.apply(precision.solve(probes, tolerance)))  # ΠB = GBΛ⁻¹
+    forward, backward = cells.root_derivatives(probes, known)
+    moved = precision.solve(cells.adjoint(metric.weigh(forward.flatten(0, 1))), tolerance)  # BᵀΠ = Λ⁻¹BᵀG
+    information = backward.flatten(1) @ moved.view_as(backward).flatten(1).mT / len(probes)
+    return 0.5 * (information + information.mT)
+
+
+def random_signs(count: int, size: int, seed: int) -> torch.Tensor:
+    """±1, the same for the same seed, shape (count, size): their products with a matrix have its trace as a mean."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 2, (count, size), generator=generator).mul_(2).sub_(1).double()
 
 
 def _from_cells(precision: Precision, derivatives: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -202,9 +202,9 @@ class Newton:
         state = replace(state, theta_step=step, mean_step=carried)
         return replace(state, theta=theta + step, mean=state.mean_before + carried)
 
-    def _curvature(self, state: NewtonState, tolerance: float) -> ThetaCurvature:
+    def _curvature(self, state: NewtonState, tolerance: float, seed: int | None = None) -> ThetaCurvature:
         of_kernel = torch.tensor([not parameter.is_mean for parameter in self.model.prior.hyperparameters.learned()])
-        return ThetaCurvature.of(self._recent, state.mean, of_kernel, tolerance)
+        return ThetaCurvature.of(self._recent, state.mean, of_kernel, tolerance, seed)
 
     def _settle(self, state: NewtonState) -> NewtonState:
         """New draws and the mean that belongs to them, until neither moves."""
@@ -227,7 +227,7 @@ class Newton:
         if moving and state.rounds < MOST_ROUNDS:
             return state
         if len(state.theta):
-            state = replace(state, theta_covariance=self._curvature(state, FINAL_CURVATURE).covariance)
+            state = replace(state, theta_covariance=self._curvature(state, FINAL_CURVATURE, state.seed).covariance)
         return replace(state, phase="done")
 
     # Parts
@@ -356,7 +356,7 @@ class Newton:
         place = objective.place(state.mean, draws)
         precision = self._precision(objective, place)
         if len(state.theta) and not len(state.theta_covariance):
-            state.theta_covariance = self._curvature(state, FINAL_CURVATURE).covariance
+            state.theta_covariance = self._curvature(state, FINAL_CURVATURE, state.seed).covariance
         if len(state.noise) and not len(state.noise_covariance):
             state.noise_covariance = self._with_best_noise(replace(state, draws=draws), objective).noise_covariance
         elbo, error = gaussian_elbo(objective, place, precision, state.theta, state.theta_covariance)

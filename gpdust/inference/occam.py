@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from gpdust.inference.curvature import ThetaCurvature
+from gpdust.inference.curvature import ThetaCurvature, random_signs
 from gpdust.inference.objective import Objective, Place
 from gpdust.inference.precision import Precision
 
@@ -57,6 +57,5 @@ def _known(precision: Precision, seed: int, size: int) -> torch.Tensor:
 
     Draws have it too, as 1 − δ², but to them every latent of which stars know little adds noise.
     """
-    generator = torch.Generator().manual_seed(seed)
-    signs = torch.randint(0, 2, (PROBES, size), generator=generator).mul_(2).sub_(1).double()
+    signs = random_signs(PROBES, size, seed)
     return (signs * precision.known(signs, TOLERANCE)).mean(0)
