@@ -73,8 +73,10 @@ class PriorOnCells:
             row.copy_(_joined([self._log_density(m, latent) for m in self._maps_at(self.theta + step)]))
         return rows.sub_(here).div_(STEP)
 
-    def root_derivatives(self, latents: torch.Tensor, cotangents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """∂B v and ∂Bᵀ y by every entry of θ; by differences.
+    def root_derivatives(
+        self, latents: torch.Tensor, cotangents: torch.Tensor
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """∂B v and ∂Bᵀ y by one entry of θ after another; by differences.
 
         Parameters
         ----------
@@ -83,23 +85,19 @@ class PriorOnCells:
         cotangents : Tensor, shape (batch, cells)
             y.
 
-        Returns
-        -------
-        forward : Tensor, shape (P, batch, cells)
-        backward : Tensor, shape (P, batch, latent)
+        Yields
+        ------
+        forward : Tensor, shape (batch, cells)
+        backward : Tensor, shape (batch, latent)
         """
-        forward, backward = (one.expand(len(self.theta), *one.shape).clone() for one in (cotangents, latents))
-        applied, adjoint = self.apply(latents), self.adjoint(cotangents)
-        for row, step in enumerate(STEP * torch.eye(len(self.theta), dtype=self.theta.dtype)):
-            moved, total = [], torch.zeros_like(latents)
-            start = 0
-            for linear_map in self._maps_at(self.theta + step):
-                moved.append(linear_map.apply(latents))
-                stop = start + moved[-1].shape[-1]
-                total += linear_map.adjoint(cotangents[:, start:stop])
-                start = stop
-            forward[row], backward[row] = _joined(moved), total
-        return forward.sub_(applied).div_(STEP), backward.sub_(adjoint).div_(STEP)
+        forward, backward, n = self.apply(latents), self.adjoint(cotangents), self.model.grid.n_cells
+        for step in STEP * torch.eye(len(self.theta), dtype=self.theta.dtype):
+            parts, total = [], -backward
+            with torch.no_grad():
+                for rays, linear_map in self.model.maps(self.model.prior, self.theta + step):
+                    parts.append(linear_map.apply(latents))
+                    total += linear_map.adjoint(cotangents[:, rays.start * n : rays.stop * n])
+            yield (_joined(parts) - forward).div_(STEP), total.div_(STEP)
 
     @cached_property
     def _growth(self) -> tuple[torch.Tensor, torch.Tensor] | None:

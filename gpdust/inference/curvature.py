@@ -151,9 +151,11 @@ def volume_information(precision: Precision, probes: torch.Tensor, tolerance: fl
     """
     cells, metric = precision.cells, precision.metric
     known = metric.weigh(cells.apply(precision.solve(probes, tolerance)))  # ΠB = GBΛ⁻¹
-    forward, backward = cells.root_derivatives(probes, known)
-    moved = precision.solve(cells.adjoint(metric.weigh(forward.flatten(0, 1))), tolerance)  # BᵀΠ = Λ⁻¹BᵀG
-    information = backward.flatten(1) @ moved.view_as(backward).flatten(1).mT / len(probes)
+    seen, moved = [], []
+    for forward, backward in cells.root_derivatives(probes, known):
+        seen.append(backward.flatten())
+        moved.append(precision.solve(cells.adjoint(metric.weigh(forward)), tolerance).flatten())  # BᵀΠ = Λ⁻¹BᵀG
+    information = torch.stack(seen) @ torch.stack(moved).mT / len(probes)
     return 0.5 * (information + information.mT)
 
 
