@@ -8,10 +8,10 @@ import healpy
 import numpy as np
 import pytest
 from astropy.io import fits
-from click.testing import CliRunner, Result
+from click.testing import Result
+from tiny_fit import gpdust
 
 from gpdust import StarCatalogue
-from gpdust.cli import main
 from gpdust.config import Config, build
 from gpdust.errors import ConfigError
 from gpdust.fitting import fit
@@ -32,10 +32,6 @@ length_scale = 60
 mean_density = 1.6e-3
 learn = false
 """
-
-
-def gpdust(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,8 @@ class ThetaCurvature:
     factor). In the linear-Gaussian limit the Fisher information of the evidence is ½ tr(S⁻¹∂S S⁻¹∂S) with S = BBᵀ + N
     and ∂S = ∂B Bᵀ + B ∂Bᵀ; of its two products one is C in expectation, and the other equals it where latents scale
     one by one, as they do for a SpectralGP. So the parameters of the kernel count twice, and the mean once. For the
-    triangular root of an InducingGP the other is smaller, down to nothing (see `volume_information`). It takes time,
-    and what is asked for step by step may do without: too large a curvature makes steps of θ shorter, and no more.
+    triangular root of an InducingGP the other is smaller (see `volume_information`). It takes time, and steps of θ do
+    without: too large a curvature makes them shorter, and no more.
 
     Attributes
     ----------
