@@ -25,6 +25,22 @@ class InferenceError(GpdustError, RuntimeError):
     """A fit can't go on."""
 
 
+class DensityOverflow(InferenceError):
+    """Densities have left the range of numbers.
+
+    Parameters
+    ----------
+    what : str
+        Where that was found, as a sentence.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what}: a density has overflowed. Check the prior's mean density and amplitude, and the errors of the "
+            "brightest stars"
+        )
+
+
 class PosteriorError(GpdustError, ValueError):
     """A stored posterior or map can't be read, or was asked outside its region."""
 

@@ -122,7 +122,7 @@ def test_the_gradient_by_theta_forgives_a_mean_that_is_a_little_short(catalogue,
 
     def gradient(mean: torch.Tensor) -> torch.Tensor:
         place = objective.place(mean, state.draws)
-        return theta_gradient(objective, place, state.draws, curvature, engine._recent, 0)
+        return theta_gradient(objective, place, curvature, engine._recent, 0)
 
     def gradient_at_fixed_v(mean: torch.Tensor) -> torch.Tensor:
         latents, slopes = torch.cat([mean + state.draws, mean - state.draws]), objective.slopes

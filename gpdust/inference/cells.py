@@ -120,15 +120,23 @@ class PriorOnCells:
         """Σ ∂ ln B / ∂θ times what the stars know of each latent, shape (latent,): Occam's factor, shape (P,)."""
         return self._growth[0] @ information
 
-    def theta_gradient(self, latents: torch.Tensor, cotangents: torch.Tensor) -> torch.Tensor:
-        """∂/∂θ of Σ ⟨cotangent, φ⟩ at fixed v: (draws, latent) and (draws, cells) to (P,)."""
+    def theta_gradient(self, latents: torch.Tensor, cotangents: torch.Tensor, offset: bool = True) -> torch.Tensor:
+        """∂/∂θ of Σ ⟨cotangent, φ⟩ at fixed v, or of Σ ⟨cotangent, B v⟩ without the offset, shape (P,).
+
+        Parameters
+        ----------
+        latents : Tensor, shape (batch, latent)
+            v.
+        cotangents : Tensor, shape (batch, cells)
+        offset : bool
+        """
         gradient = torch.zeros_like(self.theta)
         n = self.model.grid.n_cells
         for rays in self.model.ray_chunks:
             theta = self.theta.clone().requires_grad_()
             linear_map = self.model.prior.at(self.model.points(rays), theta)
             some = cotangents[:, rays.start * n : rays.stop * n]
-            total = (some.sum(0) * self._offset(linear_map)).sum()
+            total = (some.sum(0) * self._offset(linear_map)).sum() if offset else 0.0 * theta.sum()
             rows = max(1, GRAPH_NUMBERS // max(latents.shape[-1], some.shape[-1]))  # a graph of all would be large
             for few, their in zip(latents.split(rows), some.split(rows), strict=True):
                 total = total + (linear_map.apply(few) * their).sum()

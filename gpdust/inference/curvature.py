@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from gpdust.errors import InferenceError
+from gpdust.errors import DensityOverflow
 from gpdust.inference.cells import PriorOnCells
 from gpdust.inference.precision import Precision
 
@@ -80,10 +80,7 @@ class ThetaCurvature:
             twice = of_kernel.to(schur.dtype)
             fisher = schur + torch.outer(twice, twice) * schur
         if not torch.isfinite(fisher).all():
-            raise InferenceError(
-                "what the stars say of the hyperparameters is not finite: a density has overflowed. Check the prior's "
-                "mean density and amplitude, and the errors of the brightest stars"
-            )
+            raise DensityOverflow("what the stars say of the hyperparameters is not finite")
         values, vectors = torch.linalg.eigh(0.5 * (fisher + fisher.mT))
         curvature = (vectors * (values.clamp_min(0) + 1)) @ vectors.mT  # the prior of θ alone gives one
         return cls(curvature, response, relaxed)

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from gpdust.errors import InferenceError
+from gpdust.errors import DensityOverflow
 from gpdust.inference.cells import PriorOnCells
 from gpdust.inference.conjugate_gradient import Operator, Solution, conjugate_gradient
 from gpdust.inference.precision import Precision
@@ -142,10 +142,7 @@ class MatrixFreePrecision(Precision):
             left = max(left, quadrature.left)
         forms = torch.tensor(forms)
         if not torch.isfinite(forms).all():
-            raise InferenceError(
-                "the determinant of the posterior's precision is not finite: a density has overflowed. Check the "
-                "prior's mean density and amplitude, and the errors of the brightest stars"
-            )
+            raise DensityOverflow("the determinant of the posterior's precision is not finite")
         known = self.preconditioner.log_determinant if self.preconditioner else 0.0
         return known + float(forms.mean()), math.hypot(float(forms.std()) / math.sqrt(PROBES), left)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from gpdust.errors import InferenceError
+from gpdust.errors import DensityOverflow
 from gpdust.inference.objective import Objective, Place
 from gpdust.inference.precision import Precision
 
@@ -125,7 +125,4 @@ def _predicted(precision: Precision, step: torch.Tensor, gradient: torch.Tensor,
 
 def _check(value: float) -> None:
     if not math.isfinite(value):
-        raise InferenceError(
-            f"the objective is {value}: a density has overflowed. Check the prior's mean density and amplitude, "
-            "and the errors of the brightest stars"
-        )
+        raise DensityOverflow(f"the objective is {value}")

@@ -179,7 +179,7 @@ class Newton:
         if state.noise_left > NOISE_MOVED:  # the slopes here say nothing of another noise
             return replace(state, theta_step=torch.zeros(0, dtype=torch.float64))
         curvature = self._curvature(state, CURVATURE)
-        gradient = theta_gradient(objective, place, state.draws, curvature, self._recent, state.seed)
+        gradient = theta_gradient(objective, place, curvature, self._recent, state.seed)
         if len(state.theta_step):
             lost = 0.5 * float((gradient + state.theta_slope) @ state.theta_step)
             if not lost <= max(self.options.theta_tolerance, 0.0):  # nor if it is not a number

@@ -1,4 +1,4 @@
-"""The gradient of the ELBO by the hyperparameters, most of which is Occam's factor: the volume that stars leave."""
+"""The gradient of the evidence by the hyperparameters, most of which is Occam's factor: the volume that stars leave."""
 
 from __future__ import annotations
 
@@ -6,33 +6,34 @@ import torch
 
 from gpdust.inference.curvature import ThetaCurvature, random_signs
 from gpdust.inference.objective import Objective, Place
-from gpdust.inference.precision import Precision
+from gpdust.inference.precision import DensePrecision, Precision
 
 PROBES, TOLERANCE = 8, 0.3  # of the volume term: random signs, and tolerance of their solves
+FEW_LATENTS = 1000  # of which solves cost little without a matrix too
+ROOT_PROBES, ROOT_TOLERANCE = 200, 1e-4  # likewise at fixed v, where large numbers cancel, and where latents are few
 
 
 def theta_gradient(
-    objective: Objective,
-    place: Place,
-    draws: torch.Tensor,
-    curvature: ThetaCurvature,
-    precision: Precision,
-    seed: int,
+    objective: Objective, place: Place, curvature: ThetaCurvature, precision: Precision, seed: int
 ) -> torch.Tensor:
-    """Of −ELBO by θ, with the prior of θ, shape (P,).
+    """Of −ln evidence by θ, from the moments of q, shape (P,).
+
+    By Fisher's identity the slope of the evidence is an expectation over the posterior; of q it takes its mean and Λ⁻¹.
 
     Where a prior scales its latents one by one, v = m ± δ moves along such that φ stays: then the likelihood does
     not change at all, and only KL(q ‖ prior) does, by −pᵀm for the mean and tr D (I − Λ⁻¹) for the volume. At fixed
-    v the gradient would be the difference of two numbers up to a million times larger. What the mean is still short
-    of its place counts to first order.
+    v the gradient would be the difference of two numbers up to a million times larger. Under another prior it is
+    taken there: by E[slope]ᵀ∂φ for the mean and tr ∂Bᵀ G B Λ⁻¹ for the volume, which are the same two numbers if the
+    root of the prior is that of the cells. Slopes at the draws in place of G would see how far the draws of a Gaussian
+    go astray, and take it for too large an amplitude.
+
+    What the mean is still short of its place counts to first order.
 
     Parameters
     ----------
     objective : Objective
     place : Place
-        Where the mean has been found.
-    draws : Tensor, shape (pairs, M)
-        Around it.
+        Where the mean has been found, with draws around it.
     curvature : ThetaCurvature
         There.
     precision : Precision
@@ -42,14 +43,13 @@ def theta_gradient(
     """
     cells, mean = objective.cells, place.mean
     latents = cells.theta_latents(mean)
+    slope = objective.slope(place)[1]
+    left = objective.gradient_of(place, slope)
     if latents is not None:
-        left = objective.gradient(place)[1]
         of_mean = curvature.relaxed @ left - latents @ mean
         return cells.theta + of_mean + cells.theta_volume(_known(precision, seed, len(mean)))
-    slopes = objective.slopes(place) / (2 * len(draws))
-    left = objective.gradient_of(place, slopes.sum(0))
-    at_draws = cells.theta_gradient(torch.cat([mean + draws, mean - draws]), slopes)
-    return cells.theta + at_draws - curvature.response @ left
+    of_mean = cells.theta_gradient(mean[None], slope[None]) - curvature.response @ left
+    return cells.theta + of_mean + _volume(precision, seed, len(mean))
 
 
 def _known(precision: Precision, seed: int, size: int) -> torch.Tensor:
@@ -59,3 +59,13 @@ def _known(precision: Precision, seed: int, size: int) -> torch.Tensor:
     """
     signs = random_signs(PROBES, size, seed)
     return (signs * precision.known(signs, TOLERANCE)).mean(0)
+
+
+def _volume(precision: Precision, seed: int, size: int) -> torch.Tensor:
+    """tr ∂Bᵀ G B Λ⁻¹ for every entry of θ, shape (P,): exactly for very few latents, else by random signs."""
+    cells, dense = precision.cells, isinstance(precision, DensePrecision)
+    count = ROOT_PROBES if dense or size <= FEW_LATENTS else PROBES
+    probes = torch.eye(size, dtype=torch.float64) * size**0.5 if size <= count else random_signs(count, size, seed)
+    left = probes - precision.known(probes, ROOT_TOLERANCE)  # Λ⁻¹ of each
+    seen = precision.metric.weigh(cells.apply(left))
+    return cells.theta_gradient(probes, seen / len(probes), offset=False)

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import torch
 
+from gpdust.errors import DensityOverflow
 from gpdust.inference.cells import PriorOnCells
 from gpdust.inference.star_metric import CellMetric
 
@@ -116,7 +117,10 @@ class DensePrecision(Precision):
         """Lower Cholesky factor of Λ + damping."""
         if damping not in self._factors:
             identity = torch.eye(len(self.matrix), dtype=self.matrix.dtype)
-            self._factors[damping] = torch.linalg.cholesky(self.matrix + damping * identity)
+            factor, failed = torch.linalg.cholesky_ex(self.matrix + damping * identity)
+            if failed or not torch.isfinite(factor).all():
+                raise DensityOverflow("the precision of the latents can't be inverted")
+            self._factors[damping] = factor
         return self._factors[damping]
 
     def product(self, latent: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,7 @@ import math
 
 import torch
 
-from gpdust.errors import InferenceError
+from gpdust.errors import DensityOverflow
 from gpdust.inference.cells import PriorOnCells
 from gpdust.inference.conjugate_gradient import Operator
 from gpdust.inference.objective import Objective, Place
@@ -94,10 +94,7 @@ class Preconditioner:
         self.rank = len(projected)
         factor, failed = torch.linalg.cholesky_ex(projected.add_(torch.eye(self.rank, dtype=projected.dtype)))
         if failed or not torch.isfinite(factor).all():
-            raise InferenceError(
-                "the information of the stars can't be inverted: a density has overflowed. Check the prior's mean "
-                "density and amplitude, and the errors of the brightest stars"
-            )
+            raise DensityOverflow("the information of the stars can't be inverted")
         self.log_determinant = 2 * float(factor.diagonal().log().sum())
         self._factor = factor
 

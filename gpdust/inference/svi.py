@@ -23,7 +23,7 @@ import pyro.distributions as dist
 import torch
 from pyro.infer import TraceMeanField_ELBO
 
-from gpdust.errors import InferenceError
+from gpdust.errors import DensityOverflow, InferenceError
 from gpdust.inference.convergence import StoppingReport, StoppingRule
 from gpdust.inference.elbo import theta_divergence
 from gpdust.inference.gaussian import WhitenedGaussian
@@ -336,8 +336,5 @@ class SVI:
             self.model.pyro_model, pyro_guide, self.options.particles, state.tempering, basis, prior
         )
         if not torch.isfinite(loss):
-            raise InferenceError(
-                f"the ELBO is {float(loss.detach())} at step {len(state.trace)}: a density has overflowed. Check the "
-                "prior's mean density and amplitude, and the errors of the brightest stars"
-            )
+            raise DensityOverflow(f"the ELBO is {float(loss.detach())} at step {len(state.trace)}")
         return loss
