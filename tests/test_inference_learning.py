@@ -41,7 +41,8 @@ def test_the_gradient_by_theta_is_that_of_the_objective(any_model):
     latents = torch.cat([mean + draws, mean - draws])
     cells = PriorOnCells(model, theta)
     objective = Objective(cells, Response(model))
-    gradient = cells.theta_gradient(latents, objective.slopes(objective.place(mean, draws)) / 6)
+    slopes = objective.slopes(objective.place(mean, draws)) / 6
+    gradient = cells.theta_gradient(latents, slopes, slopes.sum(0))
     step = 1e-5
     for index, unit in enumerate(torch.eye(len(theta), dtype=torch.float64)):
         with torch.no_grad():
@@ -125,8 +126,9 @@ def test_the_gradient_by_theta_forgives_a_mean_that_is_a_little_short(catalogue,
         return theta_gradient(objective, place, curvature, engine._recent, 0)
 
     def gradient_at_fixed_v(mean: torch.Tensor) -> torch.Tensor:
-        latents, slopes = torch.cat([mean + state.draws, mean - state.draws]), objective.slopes
-        return objective.cells.theta_gradient(latents, slopes(objective.place(mean, state.draws)) / len(latents))
+        latents = torch.cat([mean + state.draws, mean - state.draws])
+        slopes = objective.slopes(objective.place(mean, state.draws)) / len(latents)
+        return objective.cells.theta_gradient(latents, slopes, slopes.sum(0))
 
     for off in 1e-4 * state.draws[:3]:
         moved = gradient(state.mean + off) - gradient(state.mean)

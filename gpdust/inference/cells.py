@@ -120,23 +120,25 @@ class PriorOnCells:
         """Σ ∂ ln B / ∂θ times what the stars know of each latent, shape (latent,): Occam's factor, shape (P,)."""
         return self._growth[0] @ information
 
-    def theta_gradient(self, latents: torch.Tensor, cotangents: torch.Tensor, offset: bool = True) -> torch.Tensor:
-        """∂/∂θ of Σ ⟨cotangent, φ⟩ at fixed v, or of Σ ⟨cotangent, B v⟩ without the offset, shape (P,).
+    def theta_gradient(self, latents: torch.Tensor, cotangents: torch.Tensor, of_offset: torch.Tensor) -> torch.Tensor:
+        """∂/∂θ of Σ ⟨cotangent, B v⟩ and ⟨cotangent, offset⟩ at fixed v, shape (P,).
 
         Parameters
         ----------
         latents : Tensor, shape (batch, latent)
             v.
         cotangents : Tensor, shape (batch, cells)
-        offset : bool
+        of_offset : Tensor, shape (cells,)
+            The cotangent of the offset.
         """
         gradient = torch.zeros_like(self.theta)
         n = self.model.grid.n_cells
         for rays in self.model.ray_chunks:
             theta = self.theta.clone().requires_grad_()
             linear_map = self.model.prior.at(self.model.points(rays), theta)
-            some = cotangents[:, rays.start * n : rays.stop * n]
-            total = (some.sum(0) * self._offset(linear_map)).sum() if offset else 0.0 * theta.sum()
+            here = slice(rays.start * n, rays.stop * n)
+            some = cotangents[:, here]
+            total = (of_offset[here] * self._offset(linear_map)).sum() + 0.0 * theta.sum()  # θ may be in neither
             rows = max(1, GRAPH_NUMBERS // max(latents.shape[-1], some.shape[-1]))  # a graph of all would be large
             for few, their in zip(latents.split(rows), some.split(rows), strict=True):
                 total = total + (linear_map.apply(few) * their).sum()

@@ -55,6 +55,7 @@ CURVATURE, FINAL_CURVATURE = 0.5, 0.1  # tolerances of its solves: steps of θ, 
 LEARN_STEPS = 8  # of the mean between steps of θ, at most
 SHORT = 10.0  # tolerances of which the mean may then be short: the gradient by θ knows of it to first order
 SHORTEST_STEP = 1e-3  # of a standardised hyperparameter
+GROWTH = 3.0  # of steps of θ, from one to the next
 NOISE_DRAWS = 4  # of the map, for the parameters of the noise, which hardly depend on them
 NOISE_MOVED = 0.3  # of its standard errors: what must settle before the rest can
 MATRIX_NUMBERS = 50_000_000  # of a Hessian averaged over draws, for all rays
@@ -175,6 +176,8 @@ class Newton:
         state = self._redraw(state, objective, (1.0 if keeping else 0.3) * self.options.sample_tolerance, samples)
         tolerance = SHORT * self.options.tolerance
         state, place = self._find_mean(state, objective, tolerance, at_most=LEARN_STEPS, leave_last=True)
+        if not state.predicted <= NEAR:  # the mean could not follow, and slopes here say nothing
+            return self._step_back(state) if len(state.theta_step) else state
         state = self._with_best_noise(state, objective)
         if state.noise_left > NOISE_MOVED:  # the slopes here say nothing of another noise
             return replace(state, theta_step=torch.zeros(0, dtype=torch.float64))
@@ -185,7 +188,10 @@ class Newton:
             if not lost <= max(self.options.theta_tolerance, 0.0):  # nor if it is not a number
                 return self._step_back(state)
             curvature = curvature.with_secant(state.theta_step, gradient - state.theta_slope)
-        step, predicted = curvature.step(gradient, self.options.theta_reach, self._least - state.theta)
+        reach = self.options.theta_reach
+        if len(state.theta_step):  # a step that has been taken back says how far the next may go
+            reach = min(reach, GROWTH * float(state.theta_step.abs().max()))
+        step, predicted = curvature.step(gradient, reach, self._least - state.theta)
         state = replace(state, theta_left=predicted)
         if predicted < self.options.theta_tolerance:
             return replace(state, phase="settle")

@@ -48,8 +48,9 @@ def theta_gradient(
     if latents is not None:
         of_mean = curvature.relaxed @ left - latents @ mean
         return cells.theta + of_mean + cells.theta_volume(_known(precision, seed, len(mean)))
-    of_mean = cells.theta_gradient(mean[None], slope[None]) - curvature.response @ left
-    return cells.theta + of_mean + _volume(precision, seed, len(mean))
+    probes, seen = _volume(precision, seed, len(mean))
+    at_fixed_v = cells.theta_gradient(torch.cat([mean[None], probes]), torch.cat([slope[None], seen]), slope)
+    return cells.theta + at_fixed_v - curvature.response @ left
 
 
 def _known(precision: Precision, seed: int, size: int) -> torch.Tensor:
@@ -61,11 +62,15 @@ def _known(precision: Precision, seed: int, size: int) -> torch.Tensor:
     return (signs * precision.known(signs, TOLERANCE)).mean(0)
 
 
-def _volume(precision: Precision, seed: int, size: int) -> torch.Tensor:
-    """tr ∂Bᵀ G B Λ⁻¹ for every entry of θ, shape (P,): exactly for very few latents, else by random signs."""
-    cells, dense = precision.cells, isinstance(precision, DensePrecision)
-    count = ROOT_PROBES if dense or size <= FEW_LATENTS else PROBES
-    probes = torch.eye(size, dtype=torch.float64) * size**0.5 if size <= count else random_signs(count, size, seed)
+def _volume(precision: Precision, seed: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Latents z and cotangents y of cells such that Σ yᵀ∂B z is tr ∂Bᵀ G B Λ⁻¹: exactly for few latents, else by signs.
+
+    Shapes (probes, M) and (probes, cells).
+    """
+    count = ROOT_PROBES if isinstance(precision, DensePrecision) or size <= FEW_LATENTS else PROBES
+    if size <= count:
+        probes, count = torch.eye(size, dtype=torch.float64), 1
+    else:
+        probes = random_signs(count, size, seed)
     left = probes - precision.known(probes, ROOT_TOLERANCE)  # Λ⁻¹ of each
-    seen = precision.metric.weigh(cells.apply(left))
-    return cells.theta_gradient(probes, seen / len(probes), offset=False)
+    return probes, precision.metric.weigh(precision.cells.apply(left)) / count
