@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from gpdust.inference.curvature import ThetaCurvature, random_signs
 from gpdust.inference.objective import Objective, Place
-from gpdust.inference.precision import DensePrecision, Precision
+from gpdust.inference.precision import Precision
 
-PROBES, TOLERANCE = 8, 0.3  # of the volume term: random signs, and tolerance of their solves
-FEW_LATENTS = 1000  # of which solves cost little without a matrix too
-ROOT_PROBES, ROOT_TOLERANCE = 200, 1e-4  # likewise at fixed v, where large numbers cancel, and where latents are few
+LEAST_PROBES, MOST_PROBES = 8, 200  # random signs of the volume term
+PROBE_NUMBERS = 1_000_000  # of all of them, latents or cells: where they cost little, many are taken
+TOLERANCE, ROOT_TOLERANCE = 0.3, 1e-4  # of their solves; the second at fixed v, where large numbers cancel
 
 
 def theta_gradient(
@@ -47,30 +49,36 @@ def theta_gradient(
     left = objective.gradient_of(place, slope)
     if latents is not None:
         of_mean = curvature.relaxed @ left - latents @ mean
-        return cells.theta + of_mean + cells.theta_volume(_known(precision, seed, len(mean)))
-    probes, seen = _volume(precision, seed, len(mean))
+        return cells.theta + of_mean + cells.theta_volume(_known(precision, seed))
+    probes, seen = _volume(precision, seed)
     at_fixed_v = cells.theta_gradient(torch.cat([mean[None], probes]), torch.cat([slope[None], seen]), slope)
     return cells.theta + at_fixed_v - curvature.response @ left
 
 
-def _known(precision: Precision, seed: int, size: int) -> torch.Tensor:
-    """The diagonal of I − Λ⁻¹, by random signs: unbiased, and the same signs at every step; shape (M,).
+def _probes(precision: Precision, seed: int) -> torch.Tensor:
+    """Latents z of which the mean of z zᵀ is the identity, shape (probes, M): for very few latents exactly.
+
+    Their noise is the same at every step, so that a search comes to rest; but it shifts where it does.
+    """
+    size = precision.cells.model.prior.latent_size
+    count = PROBE_NUMBERS // max(size, len(precision.cells.offset))
+    count = max(LEAST_PROBES, min(MOST_PROBES, count))
+    if size <= count:
+        return math.sqrt(size) * torch.eye(size, dtype=torch.float64)
+    return random_signs(count, size, seed)
+
+
+def _known(precision: Precision, seed: int) -> torch.Tensor:
+    """The diagonal of I − Λ⁻¹, shape (M,).
 
     Draws have it too, as 1 − δ², but to them every latent of which stars know little adds noise.
     """
-    signs = random_signs(PROBES, size, seed)
-    return (signs * precision.known(signs, TOLERANCE)).mean(0)
+    probes = _probes(precision, seed)
+    return (probes * precision.known(probes, TOLERANCE)).mean(0)
 
 
-def _volume(precision: Precision, seed: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Latents z and cotangents y of cells such that Σ yᵀ∂B z is tr ∂Bᵀ G B Λ⁻¹: exactly for few latents, else by signs.
-
-    Shapes (probes, M) and (probes, cells).
-    """
-    count = ROOT_PROBES if isinstance(precision, DensePrecision) or size <= FEW_LATENTS else PROBES
-    if size <= count:
-        probes, count = torch.eye(size, dtype=torch.float64), 1
-    else:
-        probes = random_signs(count, size, seed)
+def _volume(precision: Precision, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Latents z and cotangents y of cells such that Σ yᵀ∂B z is tr ∂Bᵀ G B Λ⁻¹, shapes (probes, M), (probes, cells)."""
+    probes = _probes(precision, seed)
     left = probes - precision.known(probes, ROOT_TOLERANCE)  # Λ⁻¹ of each
-    return probes, precision.metric.weigh(precision.cells.apply(left)) / count
+    return probes, precision.metric.weigh(precision.cells.apply(left)) / len(probes)
