@@ -22,6 +22,8 @@ from gpdust.inference.elbo import theta_divergence
 from gpdust.inference.objective import Objective
 from gpdust.inference.occam import theta_gradient
 from gpdust.inference.response import Response
+from gpdust.inference.state import NewtonState
+from gpdust.inference.theta_step import step_back
 
 ENGINES = ("natural", "mgvi")
 PER_PC = u.mag / u.pc
@@ -41,7 +43,7 @@ def test_the_gradient_by_theta_is_that_of_the_objective(any_model):
     latents = torch.cat([mean + draws, mean - draws])
     cells = PriorOnCells(model, theta)
     objective = Objective(cells, Response(model))
-    slopes = objective.slopes(objective.place(mean, draws)) / 6
+    slopes = objective.response.energy_and_gradient(objective.place(mean, draws).log_densities())[1] / 6
     gradient = cells.theta_gradient(latents, slopes, slopes.sum(0))
     step = 1e-5
     for index, unit in enumerate(torch.eye(len(theta), dtype=torch.float64)):
@@ -127,7 +129,8 @@ def test_the_gradient_by_theta_forgives_a_mean_that_is_a_little_short(catalogue,
 
     def gradient_at_fixed_v(mean: torch.Tensor) -> torch.Tensor:
         latents = torch.cat([mean + state.draws, mean - state.draws])
-        slopes = objective.slopes(objective.place(mean, state.draws)) / len(latents)
+        at_draws = objective.place(mean, state.draws).log_densities()
+        slopes = objective.response.energy_and_gradient(at_draws)[1] / len(latents)
         return objective.cells.theta_gradient(latents, slopes, slopes.sum(0))
 
     for off in 1e-4 * state.draws[:3]:
@@ -239,12 +242,46 @@ def test_a_search_of_hyperparameters_that_got_stuck_has_not_converged(small_mode
     promised = state.theta_left
     assert promised > 3 * engine.options.theta_tolerance
     while state.phase == "learn":
-        state = engine._step_back(state)
+        state = step_back(state)
     while state.phase != "done":
         state = engine.stage(state, bar)
     report = engine.finish(state)[1]
     assert not report.converged
     assert f"promised {promised:.2g} nats" in report.reason
+
+
+def with_a_step_of_theta(model: gpdust.DustModel) -> tuple[Newton, NewtonState]:
+    """A fit that has just made its first step of the hyperparameters."""
+    engine, bar = Newton(model), Progress(1, shown=False)
+    state = engine.init(0)
+    while not len(state.theta_step):
+        state = engine.stage(state, bar)
+    return engine, state
+
+
+def test_a_step_that_the_mean_cannot_follow_is_taken_back(small_model, monkeypatch):
+    """To a third; the next ones grow from there."""
+    engine, state = with_a_step_of_theta(small_model(learn=True))
+    before = state.theta - state.theta_step
+    monkeypatch.setattr("gpdust.inference.newton.NEAR", -1.0)
+    shorter = engine._learn(state)
+    assert_allclose(shorter.theta_step, state.theta_step / 3)
+    assert_allclose(shorter.theta, before + state.theta_step / 3)
+    assert_allclose(shorter.mean, state.mean_before + state.mean_step / 3)
+    assert shorter.theta_reach == pytest.approx(2 / 3 * float(state.theta_step.abs().max()))
+    monkeypatch.undo()
+    found = engine._learn(shorter)
+    assert float(found.theta_step.abs().max()) <= shorter.theta_reach + 1e-12
+    assert found.theta_reach == pytest.approx(2 * shorter.theta_reach)
+
+
+def test_a_mean_that_cannot_be_found_does_not_move_the_hyperparameters(small_model, monkeypatch):
+    engine, state = with_a_step_of_theta(small_model(learn=True))
+    state = replace(state, theta_step=torch.zeros(0, dtype=torch.float64))
+    monkeypatch.setattr("gpdust.inference.newton.NEAR", -1.0)
+    found = engine._learn(state)
+    assert torch.equal(found.theta, state.theta) and found.phase == "learn"
+    assert found.mixing < state.mixing and len(found.trace) > len(state.trace)
 
 
 def test_the_report_says_which_length_scales_ended_on_their_least_value(spectral_model):

@@ -83,7 +83,9 @@ def simulated(catalogue, grid, prior, seed: int, count: int = 300) -> gpdust.Dus
 
 @pytest.mark.parametrize(("kind", "dense"), [("inducing", True), ("inducing", False), ("spectral", False)])
 def test_the_gradient_vanishes_on_average_at_the_truth(catalogue, kind, dense):
-    """As the score of the evidence does under any model. Of its scatter a Gaussian q may get a third wrong.
+    """As the score of the evidence does under any model.
+
+    Of its scatter a Gaussian q may get a third wrong, and as many skies leave another third open.
 
     From slopes at the draws an inducing prior's amplitude is off by more than its scatter: stray draws fit badly. With
     eight probes in place of many a spectral prior's length scale is off by nearly as much.

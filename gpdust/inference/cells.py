@@ -10,7 +10,7 @@ import torch
 from gpdust.model import LN10, DustModel
 from gpdust.prior import LinearMap
 
-GRAPH_NUMBERS = 4_000_000  # of all draws that a gradient is taken of at once
+GRAPH_NUMBERS = 4_000_000  # of all latents that a gradient is taken of at once
 COVARIANCE_NUMBERS = 600_000  # of all latents that are held at once: they stay in the caches
 STEP = 1e-4  # of a standardised hyperparameter; a difference this fine is exact enough for a metric
 
@@ -103,11 +103,6 @@ class PriorOnCells:
     def _growth(self) -> tuple[torch.Tensor, torch.Tensor] | None:
         return self.model.prior.theta_growth(self.theta, STEP)
 
-    @property
-    def keeps_field(self) -> bool:
-        """Whether latents can follow the hyperparameters such that φ stays."""
-        return self._growth is not None
-
     def theta_latents(self, latent: torch.Tensor) -> torch.Tensor | None:
         """P with B p = ∂φ/∂θ at fixed v, shape (P, latent); none where the prior's latents don't scale one by one."""
         return None if self._growth is None else self._growth[0] * latent + self._growth[1]
@@ -128,8 +123,9 @@ class PriorOnCells:
         latents : Tensor, shape (batch, latent)
             v.
         cotangents : Tensor, shape (batch, cells)
+            Of B v.
         of_offset : Tensor, shape (cells,)
-            The cotangent of the offset.
+            That of the offset.
         """
         gradient = torch.zeros_like(self.theta)
         n = self.model.grid.n_cells
@@ -138,7 +134,7 @@ class PriorOnCells:
             linear_map = self.model.prior.at(self.model.points(rays), theta)
             here = slice(rays.start * n, rays.stop * n)
             some = cotangents[:, here]
-            total = (of_offset[here] * self._offset(linear_map)).sum() + 0.0 * theta.sum()  # θ may be in neither
+            total = (of_offset[here] * self._offset(linear_map)).sum()
             rows = max(1, GRAPH_NUMBERS // max(latents.shape[-1], some.shape[-1]))  # a graph of all would be large
             for few, their in zip(latents.split(rows), some.split(rows), strict=True):
                 total = total + (linear_map.apply(few) * their).sum()

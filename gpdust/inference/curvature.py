@@ -1,4 +1,4 @@
-"""How sharply the ELBO depends on the hyperparameters once v has followed them, and the step this suggests."""
+"""How sharply the evidence depends on the hyperparameters once v has followed them, and the step this suggests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LEAST, MOST = 0.1, 3.0  # of the expected curvature: bounds within which a secan
 
 @dataclass(frozen=True)
 class ThetaCurvature:
-    """The expected curvature of −ELBO by θ, with v carried along.
+    """The expected curvature of −ln evidence by θ, with v carried along.
 
     Moving θ at fixed v would fight the data and crawl. With v carried along by D = −Λ⁻¹ Λ_vθ the fit to the data holds,
     and what the Gauss–Newton metric leaves is the Schur complement C. The volume of q depends on θ as well (Occam's
@@ -104,7 +104,7 @@ class ThetaCurvature:
         return replace(self, curvature=curvature)
 
     def step(self, gradient: torch.Tensor, reach: float, least: torch.Tensor) -> tuple[torch.Tensor, float]:
-        """The step of θ, and the gain of ELBO that it promises if taken as a whole, nats.
+        """The step of θ, and the gain of evidence that it promises if taken as a whole, nats.
 
         Parameters
         ----------

@@ -76,11 +76,11 @@ def find_mean(
 
     Raises
     ------
-    InferenceError
-        If the objective is not finite at the start.
+    DensityOverflow
+        If the objective is not finite at the start, or what a step promises is not.
     """
     value, slope = objective.slope(place)
-    _check(value)
+    _check(value, "the objective")
     predicted, actual, taken, enough = math.inf, math.inf, 0, tolerance
     while predicted > enough and taken < at_most:
         gradient = objective.gradient_of(place, slope)
@@ -90,6 +90,7 @@ def find_mean(
             field = objective.cells.apply(step)
             share = min(1.0, reach / max(float(field.abs().max()), 1e-12))
             predicted = _predicted(precision, step, gradient, share)
+            _check(predicted, "what a step promises")
             if leave_last and taken and predicted <= enough:
                 return Found(place, damping, predicted, actual)
             new = place.moved(step, field, share)
@@ -123,6 +124,6 @@ def _predicted(precision: Precision, step: torch.Tensor, gradient: torch.Tensor,
     return -(share * linear + 0.5 * share**2 * quadratic)
 
 
-def _check(value: float) -> None:
+def _check(value: float, what: str) -> None:
     if not math.isfinite(value):
-        raise DensityOverflow(f"the objective is {value}")
+        raise DensityOverflow(f"{what} is {value}")

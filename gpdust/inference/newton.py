@@ -39,23 +39,22 @@ from gpdust.inference.response import Response
 from gpdust.inference.star_metric import CellMetric
 from gpdust.inference.start import Start
 from gpdust.inference.state import NewtonState
+from gpdust.inference.theta_step import has_lost, step_back, step_on
 from gpdust.inference.trace import Trace
 from gpdust.model import DustModel
 
 COARSE_GAIN = 3.0  # nats: what hyperparameters on a coarser grid need not gain
 LEAST_SCALE = 1 / 3  # of a cell: neighbours are as good as independent, and shorter length scales all the same
 LEAST_COARSE_SCALE = 1.0  # likewise; smaller structure than that would there get ever smaller, and wilder
-NEAR = 30.0  # nats: a predicted decrease at which draws begin to matter
+NEAR = 30.0  # nats: a predicted decrease at which draws begin to matter, and slopes by θ
 RELATIVE = 0.03  # of what the first step gains with new draws: less is not worth another before the next ones
-LEAST_MIXING = 0.2
+LESS_MIXING, LEAST_MIXING = 0.6, 0.2
 MOST_ROUNDS = 20  # of new draws
 FEW_LATENTS = 1000  # of which draws cost little without a matrix too
 CHEAP_SAMPLES = 200  # while hyperparameters are learned: few draws mislead them
 CURVATURE, FINAL_CURVATURE = 0.5, 0.1  # tolerances of its solves: steps of θ, and its errors
 LEARN_STEPS = 8  # of the mean between steps of θ, at most
 SHORT = 10.0  # tolerances of which the mean may then be short: the gradient by θ knows of it to first order
-SHORTEST_STEP = 1e-3  # of a standardised hyperparameter
-GROWTH = 3.0  # of steps of θ, from one to the next
 NOISE_DRAWS = 4  # of the map, for the parameters of the noise, which hardly depend on them
 NOISE_MOVED = 0.3  # of its standard errors: what must settle before the rest can
 MATRIX_NUMBERS = 50_000_000  # of a Hessian averaged over draws, for all rays
@@ -167,46 +166,27 @@ class Newton:
         except InferenceError:  # a step of θ to where no density can be had
             if not len(state.theta_step):
                 raise
-            return self._step_back(state)
+            return step_back(state)
 
     def _learn_at(self, objective: Objective, state: NewtonState) -> NewtonState:
         cheap = self.dense or self.model.prior.latent_size <= FEW_LATENTS
         samples = max(self.options.samples, CHEAP_SAMPLES) if cheap else self.options.samples
-        keeping = objective.cells.keeps_field
-        state = self._redraw(state, objective, (1.0 if keeping else 0.3) * self.options.sample_tolerance, samples)
+        state = self._redraw(state, objective, self.options.sample_tolerance, samples)
         tolerance = SHORT * self.options.tolerance
         state, place = self._find_mean(state, objective, tolerance, at_most=LEARN_STEPS, leave_last=True)
-        if not state.predicted <= NEAR:  # the mean could not follow, and slopes here say nothing
-            return self._step_back(state) if len(state.theta_step) else state
+        if len(state.trace) >= self.options.max_steps:
+            return state
+        if state.predicted > NEAR:  # slopes here say nothing
+            return step_back(state) if len(state.theta_step) else self._less_mixing(state)
         state = self._with_best_noise(state, objective)
         if state.noise_left > NOISE_MOVED:  # the slopes here say nothing of another noise
             return replace(state, theta_step=torch.zeros(0, dtype=torch.float64))
         curvature = self._curvature(state, CURVATURE)
         gradient = theta_gradient(objective, place, curvature, self._recent, state.seed)
-        if len(state.theta_step):
-            lost = 0.5 * float((gradient + state.theta_slope) @ state.theta_step)
-            if not lost <= max(self.options.theta_tolerance, 0.0):  # nor if it is not a number
-                return self._step_back(state)
-            curvature = curvature.with_secant(state.theta_step, gradient - state.theta_slope)
-        reach = self.options.theta_reach
-        if len(state.theta_step):  # a step that has been taken back says how far the next may go
-            reach = min(reach, GROWTH * float(state.theta_step.abs().max()))
-        step, predicted = curvature.step(gradient, reach, self._least - state.theta)
-        state = replace(state, theta_left=predicted)
-        if predicted < self.options.theta_tolerance:
-            return replace(state, phase="settle")
-        carried = curvature.carry(objective.cells, state.mean, step) - state.mean
-        state = replace(state, theta_step=step, theta_slope=gradient, mean_before=state.mean, mean_step=carried)
-        return replace(state, theta=state.theta + step, mean=state.mean + carried)
-
-    def _step_back(self, state: NewtonState) -> NewtonState:
-        """A third of the last step of θ, which by its slopes at both ends has lost."""
-        step, carried = state.theta_step / 3, state.mean_step / 3
-        theta = state.theta - state.theta_step
-        if float(step.abs().max()) < SHORTEST_STEP:
-            return replace(state, theta=theta, mean=state.mean_before, phase="settle")
-        state = replace(state, theta_step=step, mean_step=carried)
-        return replace(state, theta=theta + step, mean=state.mean_before + carried)
+        if has_lost(state, gradient, self.options.theta_tolerance):
+            return step_back(state)
+        reach, enough = self.options.theta_reach, self.options.theta_tolerance
+        return step_on(state, objective.cells, gradient, curvature, self._least, reach, enough)
 
     def _curvature(self, state: NewtonState, tolerance: float, seed: int | None = None) -> ThetaCurvature:
         of_kernel = torch.tensor([not parameter.is_mean for parameter in self.model.prior.hyperparameters.learned()])
@@ -227,8 +207,8 @@ class Newton:
         drift = 0.5 * float((moved * self._recent.product(moved[None])[0]).sum())
         state = self._with_best_noise(state, objective)
         # Wide draws raise the metric, which narrows the next ones: where that swings, only half a change is taken.
-        mixing = state.mixing if drift < 0.5 * state.drift else 0.6 * state.mixing
-        state = replace(state, drift=drift, mixing=max(mixing, LEAST_MIXING), rounds=state.rounds + 1)
+        state = state if drift < 0.5 * state.drift else self._less_mixing(state)
+        state = replace(state, drift=drift, rounds=state.rounds + 1)
         moving = drift >= 3 * self.options.tolerance or state.noise_left > NOISE_MOVED
         if moving and state.rounds < MOST_ROUNDS:
             return state
@@ -237,6 +217,11 @@ class Newton:
         return replace(state, phase="done")
 
     # Parts
+
+    @staticmethod
+    def _less_mixing(state: NewtonState) -> NewtonState:
+        """The same, with less of a change of the draws taken from now on."""
+        return replace(state, mixing=max(LESS_MIXING * state.mixing, LEAST_MIXING))
 
     def _use(self, noise: torch.Tensor) -> None:
         """Take the stars' noise to be that of a standardised vector."""

@@ -16,7 +16,7 @@ class NewtonOptions:
     tolerance : float
         Predicted decrease of the objective, nats, below which the mean counts as found.
     theta_tolerance : float
-        Predicted gain of the ELBO, nats, below which the hyperparameters count as found.
+        Predicted gain of evidence, nats, below which the hyperparameters count as found.
     solve_tolerance : float
         Of the conjugate gradients for the mean: error of a step over the step, in the norm of Λ (mgvi).
     sample_tolerance : float

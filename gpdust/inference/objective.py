@@ -68,10 +68,6 @@ class Objective:
         """−log L of every draw, shape (2 pairs,); draw i + pairs mirrors draw i."""
         return torch.cat([self.response.energy(some) for some in self._blocks(place)])
 
-    def slopes(self, place: Place) -> torch.Tensor:
-        """∂(−log L)/∂φ of every draw, shape (2 pairs, cells)."""
-        return torch.cat([self.response.energy_and_gradient(some)[1] for some in self._blocks(place)])
-
     def gradient(self, place: Place) -> tuple[float, torch.Tensor]:
         """F, infinite where a density overflows, and its gradient by v, shape (M,)."""
         value, slope = self.slope(place)

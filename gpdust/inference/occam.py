@@ -20,14 +20,15 @@ def theta_gradient(
 ) -> torch.Tensor:
     """Of −ln evidence by θ, from the moments of q, shape (P,).
 
-    By Fisher's identity the slope of the evidence is an expectation over the posterior; of q it takes its mean and Λ⁻¹.
+    By Fisher's identity the slope of the evidence is an expectation over the posterior; of q it takes the mean, at
+    which slopes average over its draws to −m, and Λ⁻¹.
 
-    Where a prior scales its latents one by one, v = m ± δ moves along such that φ stays: then the likelihood does
-    not change at all, and only KL(q ‖ prior) does, by −pᵀm for the mean and tr D (I − Λ⁻¹) for the volume. At fixed
-    v the gradient would be the difference of two numbers up to a million times larger. Under another prior it is
-    taken there: by E[slope]ᵀ∂φ for the mean and tr ∂Bᵀ G B Λ⁻¹ for the volume, which are the same two numbers if the
-    root of the prior is that of the cells. Slopes at the draws in place of G would see how far the draws of a Gaussian
-    go astray, and take it for too large an amplitude.
+    Where a prior scales its latents one by one, ∂B = B D, v = m ± δ moves along such that φ stays: then the likelihood
+    does not change at all, and only KL(q ‖ prior) does, by −pᵀm for the mean and tr D (I − Λ⁻¹) for the volume. At
+    fixed v the gradient would be the difference of two numbers up to a million times larger. Under another prior it is
+    taken there: by E[slope]ᵀ∂φ for the mean and tr ∂Bᵀ G B Λ⁻¹ for the volume, which are the same two numbers wherever
+    ∂B = B D. Slopes at the draws in place of G would see how far the draws of a Gaussian go astray, and take it for
+    too large an amplitude.
 
     What the mean is still short of its place counts to first order.
 

@@ -58,7 +58,9 @@ class NewtonState(State):
     damping : float
         Of Levenberg and Marquardt.
     theta_step, theta_slope : Tensor, shape (P,)
-        The last step of θ, and the gradient of −ELBO where it began; empty before the first.
+        The last step of θ, and the gradient of −ln evidence where it began; empty before the first.
+    theta_reach : float
+        How far a step of θ may go, after one that has been taken back.
     mean_before, mean_step : Tensor, shape (M,)
         Where the mean was then, and how the step carried it along.
     predicted, actual : float
@@ -68,7 +70,7 @@ class NewtonState(State):
     noise_left : float
         How far the noise still moved, in its standard errors, when it was last set.
     theta_left : float
-        Gain of the ELBO, nats, that a step of the hyperparameters still promised when it was last tried.
+        Gain of evidence, nats, that a step of the hyperparameters still promised when it was last tried.
     drift : float
         How far the mean has moved, nats, when the last new draws were made.
     mixing : float
@@ -87,6 +89,7 @@ class NewtonState(State):
     damping: float = 0.0
     theta_step: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     theta_slope: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
+    theta_reach: float = float("inf")
     mean_before: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     mean_step: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     predicted: float = float("inf")
