@@ -218,10 +218,14 @@ def test_a_density_that_has_overflowed_cannot_be_preconditioned(problem, monkeyp
     metric = problem.response.metric(torch.full_like(problem.cells.offset, 400.0))
     with pytest.raises(InferenceError, match="density has overflowed"):
         Preconditioner(problem.cells, metric)
-    with pytest.raises(
-        InferenceError, match="the precision of the latents can't be inverted: a density has overflowed"
-    ):
-        DensePrecision(problem.cells, metric).factor()
+
+
+def test_a_density_that_has_overflowed_has_no_dense_precision(small_model):
+    model = small_model()
+    cells = PriorOnCells(model, torch.zeros(0, dtype=torch.float64))
+    metric = Response(model).metric(torch.full_like(cells.offset, 400.0))
+    with pytest.raises(InferenceError, match="latents can't be inverted: a density has overflowed"):
+        DensePrecision(cells, metric).factor()
 
 
 def test_a_krylov_space_holds_the_leading_directions(monkeypatch):
