@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from test_inference_calibration import drawn_model
 from test_inference_linear import LinearResponse
 
 import gpdust
 from gpdust.inference import Newton, NewtonOptions, Progress
 from gpdust.inference.occam import theta_gradient
-from gpdust.los import extinction_at, integrate, locate_stars
 from gpdust.simulate.clumps import CLUMP_REGION
 
 TIGHT = {"tolerance": 1e-12, "solve_tolerance": 1e-8, "sample_tolerance": 1e-8}
@@ -67,20 +67,6 @@ def test_the_gradient_is_that_of_the_evidence_where_extinction_is_linear(request
     assert_allclose(found, expected, atol=2e-3 * np.abs(expected).max())
 
 
-def simulated(catalogue, grid, prior, seed: int, count: int = 300) -> gpdust.DustModel:
-    """Stars of a density that the prior has drawn; their errors do not tell of it, as those in per cent of it would."""
-    rng = np.random.default_rng(seed)
-    model = gpdust.DustModel([], grid, prior)
-    lengths, linear_map = torch.from_numpy(grid.cell_lengths), model.prior.at(model.points(slice(None)))
-    latents = torch.from_numpy(np.stack([rng.standard_normal(prior.latent_size), np.zeros(prior.latent_size)]))
-    with torch.no_grad():
-        extinction = integrate(model.density(latents, linear_map), lengths)
-    l, b, d = rng.uniform(50, 90, count), rng.uniform(-10, 10, count), rng.uniform(190, 500, count)
-    true, usual = extinction_at(extinction, locate_stars(grid, l, b, d)).numpy()
-    error = np.maximum(0.1 * usual, 0.02)
-    return gpdust.DustModel(catalogue(l, b, d, true + error * rng.standard_normal(count), error), grid, model.prior)
-
-
 @pytest.mark.parametrize(("kind", "dense"), [("inducing", True), ("inducing", False), ("spectral", False)])
 def test_the_gradient_vanishes_on_average_at_the_truth(catalogue, kind, dense):
     """As the score of the evidence does under any model.
@@ -101,7 +87,7 @@ def test_the_gradient_vanishes_on_average_at_the_truth(catalogue, kind, dense):
     given, learned = (gpdust.DustModel([], grid, prior(learn)).prior for learn in (False, True))
     scores = []
     for seed in range(30):
-        model = simulated(catalogue, grid, given, seed).with_prior(learned)
+        model = drawn_model(catalogue, grid, given, seed, 300, (0.1, 0.02))[0].with_prior(learned)
         scores.append(gradient_at(model, torch.zeros(learned.theta_size, dtype=torch.float64), dense, samples=100))
     scores = torch.stack(scores)
     error = scores.std(0) / math.sqrt(len(scores))
