@@ -21,6 +21,12 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def same_numbers() -> None:
+    """Each test draws the same numbers, whichever ran before it in the same process."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def catalogue() -> Callable[..., gpdust.StarCatalogue]:
     """A catalogue of plain numbers: degrees, pc, mag."""

@@ -149,7 +149,7 @@ class VNet(nn.Module):
         Returns
         -------
         Tensor, shape (batch, 1, depth, y, z)
-            10 ln(1 + ρ); always float32, also under autocast.
+            10 ln(1 + ρ), in the precision of the weights, also under autocast.
 
         Raises
         ------
@@ -171,8 +171,9 @@ class VNet(nn.Module):
         cubes = self.down[-1](cubes)
         for widen, stage in zip(self.widen, self.up, strict=True):
             cubes = stage(torch.cat([widen(cubes), kept.pop()], dim=1))
-        with _single_precision(cubes):  # 8 bits of a density would show
-            return _LastReLU.apply(self._density(cubes.float(), given.float()))
+        with _full_precision(cubes):  # 8 bits of a density would show
+            own = self.last.weight.dtype
+            return _LastReLU.apply(self._density(cubes.to(own), given.to(own)))
 
     def _density(self, features: Tensor, inputs: Tensor) -> Tensor:
         own = self.unit * self.last(features)
@@ -208,7 +209,7 @@ def count_parameters(net: nn.Module) -> int:
     return sum(parameter.numel() for parameter in net.parameters())
 
 
-def _single_precision(cubes: Tensor) -> AbstractContextManager:
+def _full_precision(cubes: Tensor) -> AbstractContextManager:
     return nullcontext() if cubes.is_meta else torch.autocast(cubes.device.type, enabled=False)
 
 
