@@ -21,7 +21,7 @@ POINTS = ["--engine", "svi", "--prior", "inducing", "--inducing", "30"]
         ("clumps.py", [*TINY, *POINTS, "--seeds", "3", "--map-shape", "6", "6", "8"], "learned     mean"),
         (
             "stars_scaling.py",
-            [*POINTS, "--counts", "300", "3000", "--shape", "5", "5", "6", "--rounds", "1", "--same-information"],
+            [*POINTS, "--counts", "300", "3000", "--shape", "5", "5", "6", "--rounds", "1"],
             "time of a step",
         ),
         ("cells_scaling.py", [*POINTS, "--cells", "100", "300", "--stars", "2000"], "time of a fit"),
