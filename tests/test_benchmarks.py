@@ -74,7 +74,7 @@ def run(name: str, arguments: list[str], tmp_path: Path) -> tuple[str, dict]:
 
 
 def test_distances_that_are_summed_over_serve_the_map_and_the_stars(tmp_path):
-    arguments = [*CLUMPS, "--given", "--treatments", "ignore", "marginal"]
+    arguments = [*CLUMPS, "--treatments", "ignore", "marginal"]
     printed, record = run("distances.py", arguments, tmp_path)
     ignored, summed = record["runs"]
     assert (ignored["way"], summed["way"]) == ("ignore", "marginal")
