@@ -8,8 +8,10 @@ import torch
 from numpy.testing import assert_allclose
 
 from gpdust.inference import star_metric
+from gpdust.inference.cells import PriorOnCells
+from gpdust.inference.objective import Objective, Place
 from gpdust.inference.response import Response
-from gpdust.inference.star_metric import ConvexMetric, PlainMetric, StarMetric
+from gpdust.inference.star_metric import PlainMetric, StarMetric
 from gpdust.likelihood import Blocks
 from gpdust.los import integrate
 
@@ -119,19 +121,41 @@ def test_the_root_has_an_adjoint(model, averaged):
     assert_allclose((metric.root(x) * y).sum(), (x * metric.root_adjoint(y)).sum(), rtol=1e-12)
 
 
-def test_the_hessian_of_a_step_is_that_of_autograd_where_it_is_convex(model):
+def objective_and_place(model) -> tuple[Objective, Place]:
+    """At a mean and two pairs of draws; only what the stars say is asked for."""
+    place = Place(torch.zeros(12, dtype=torch.float64), LOG_DENSITY[0], 0.3 * LOG_DENSITY[1:] + 0.84)
+    return Objective(PriorOnCells(model, torch.zeros(0, dtype=torch.float64)), Response(model)), place
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_the_hessian_of_a_step_is_that_of_autograd_where_it_is_convex(model, far):
     """Of the energy averaged over draws; F of Gaussian noise does not depend on the extinction."""
-    response = Response(model)
-    shift = torch.zeros(24, dtype=torch.float64)
-    expected = torch.autograd.functional.hessian(lambda x: response.energy(LOG_DENSITY + x).mean(), shift)
-    slope = response.energy_and_gradient(LOG_DENSITY)[1].mean(0)
-    metric = response.metric(LOG_DENSITY, averaged=True)
-    convex = ConvexMetric(metric, response.curvature(slope))
-    left_out = torch.diag(math.log(10) * slope.clamp(max=0))
+    (objective, place), shift = objective_and_place(model), torch.zeros(24, dtype=torch.float64)
+    draws, response = place.log_densities(), objective.response
+    expected = torch.autograd.functional.hessian(lambda x: response.energy(draws + x).mean(), shift)
+    slope = objective.slope(place)[1]
+    convex = objective.hessian(place, slope, averaged=True, far=far)
+    changed = torch.diag((1.5 if far else 1.0) * math.log(10) * slope.clamp(max=0))  # −1 became 0, or a half
     dense = torch.block_diag(*convex.blocks(slice(None)))
-    like = torch.block_diag(*metric.blocks(slice(None))) + left_out.abs()
-    assert_allclose(scaled(dense + left_out, like), scaled(expected, like), atol=1e-9)
+    like = torch.block_diag(*objective.metric(place, averaged=True).blocks(slice(None))) + changed.abs()
+    assert_allclose(scaled(dense + changed, like), scaled(expected, like), atol=1e-9)
     assert_allclose(convex.weigh(LOG_DENSITY), LOG_DENSITY @ dense, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("wanted", [0.01, 0.5, 0.99, 1.01, 2.0, 100.0, 1e6])
+def test_a_far_step_of_one_cell_is_that_of_the_logarithm_to_second_order(small_model, catalogue, region, wanted):
+    """A star that wants a single cell 1 + x times as dense as the mean has it."""
+    grid, x, density = region.grid((1, 1, 1)), wanted - 1, 10 ** float(LOG_DENSITY[0, 0])
+    depth = 40.0  # pc, of the star in the cell
+    star = catalogue([70.0], [0.0], [grid.edges[0] + depth], [wanted * density * depth], [0.01 * density * depth])
+    model = small_model(star, grid)
+    place = Place(torch.zeros(12, dtype=torch.float64), LOG_DENSITY[0, :1], torch.zeros(0, 1, dtype=torch.float64))
+    objective = Objective(PriorOnCells(model, torch.zeros(0, dtype=torch.float64)), Response(model))
+    slope = objective.slope(place)[1]
+    step = -float(slope / objective.hessian(place, slope, averaged=False, far=True).blocks(slice(None)).flatten())
+    e_folds = x / (1 + x / 2) if x > 0 else x / (1 - x)
+    assert step * math.log(10) == pytest.approx(e_folds, rel=1e-9)
+    assert abs(e_folds) < min(2, 1.001 * abs(math.log(wanted)))  # never too far
 
 
 def test_information_as_blocks_is_the_same_metric(model):

@@ -11,10 +11,12 @@ import torch
 from gpdust.errors import DensityOverflow
 from gpdust.inference.objective import Objective, Place
 from gpdust.inference.precision import Precision
+from gpdust.model import LN10
 
 LARGEST_DAMPING = 1e14
 SURPRISE = 1.2  # times the predicted decrease, from which on a longer step is tried
 ROUNDING = 1e-14  # of the objective: no test of a decrease below it means anything
+FAR, NO_LONGER_FAR = 1 / LN10, 0.2  # dex: from an e-fold on a step does not trust Gauss and Newton
 PROMISE_KEPT = 0.1  # share of the predicted decrease below which a step is not taken
 
 
@@ -40,7 +42,7 @@ class Found:
 def find_mean(
     objective: Objective,
     place: Place,
-    precision_at: Callable[[Place, torch.Tensor], Precision],
+    precision_at: Callable[[Place, torch.Tensor, bool], Precision],
     tolerance: float,
     solve_tolerance: float,
     reach: float,
@@ -58,7 +60,7 @@ def find_mean(
     place : Place
         The start, with the draws.
     precision_at : callable
-        Place, and slope of the energy by φ there, to the matrix of a Newton step.
+        Place, slope of the energy by φ there, and whether the step leads far, to the matrix of a Newton step.
     tolerance : float
         Predicted decrease, nats, at which to stop.
     solve_tolerance, reach : float
@@ -81,14 +83,18 @@ def find_mean(
     """
     value, slope = objective.slope(place)
     _check(value, "the objective")
-    predicted, actual, taken, enough = math.inf, math.inf, 0, tolerance
+    predicted, actual, taken, enough, far = math.inf, math.inf, 0, tolerance, False
     while predicted > enough and taken < at_most:
         gradient = objective.gradient_of(place, slope)
-        precision = precision_at(place, slope)
+        precision = precision_at(place, slope, far)
         while True:
             step = -precision.solve(gradient[None], solve_tolerance, damping, floor=tolerance)[0]
             field = objective.cells.apply(step)
-            share = min(1.0, reach / max(float(field.abs().max()), 1e-12))
+            longest = float(field.abs().max())
+            if longest > FAR and not far:
+                far, precision = True, precision_at(place, slope, True)
+                continue
+            share = min(1.0, reach / max(longest, 1e-12))
             predicted = _predicted(precision, step, gradient, share)
             _check(predicted, "what a step promises")
             if leave_last and taken and predicted <= enough:
@@ -110,7 +116,7 @@ def find_mean(
             if not farther_value < new_value:
                 break
             new, new_value, new_slope, actual = farther, farther_value, farther_slope, value - farther_value
-        damping = 0.0 if damping <= 1 else damping / 4
+        damping, far = 0.0 if damping <= 1 else damping / 4, far and longest > NO_LONGER_FAR
         enough = enough if taken else max(tolerance, relative * predicted)
         place, value, slope, taken = new, new_value, new_slope, taken + 1
         if not goes_on(value):

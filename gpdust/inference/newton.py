@@ -257,17 +257,17 @@ class Newton:
         self._recent = self._precision_of(objective, place, metric)
         return self._recent
 
-    def _step_precision(self, objective: Objective, place: Place, slope: torch.Tensor) -> Precision:
-        """The matrix of a Newton step: Λ for a point estimate; over draws, the Hessian, as far as it is convex.
+    def _step_precision(self, objective: Objective, place: Place, slope: torch.Tensor, far: bool) -> Precision:
+        """The matrix of a Newton step: Λ for a short one to a point estimate; else the Hessian, as far as it is convex.
 
         Where stars are few and draws wide, a step with Λ goes too far: it knows nothing of cells of a ray that vary
         against each other, nor that denser cells are stiffer.
         """
-        if not len(place.offsets):
+        if not (far or len(place.offsets)):
             return self._precision(objective, place)
         rays, cells = self.response.shape
         wide = self.model.likelihood.n_stars < rays * cells and rays * cells**2 <= MATRIX_NUMBERS
-        return self._precision_of(objective, place, objective.hessian(place, slope, wide))
+        return self._precision_of(objective, place, objective.hessian(place, slope, wide, far))
 
     def _precision_of(self, objective: Objective, place: Place, metric: CellMetric) -> Precision:
         if self.dense:
@@ -312,7 +312,7 @@ class Newton:
         found = find_mean(
             objective,
             objective.place(state.mean, state.draws),
-            lambda place, slope: self._step_precision(objective, place, slope),
+            lambda place, slope, far: self._step_precision(objective, place, slope, far),
             tolerance,
             self.options.solve_tolerance,
             self.options.reach,

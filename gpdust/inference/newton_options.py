@@ -41,7 +41,7 @@ class NewtonOptions:
     theta_tolerance: float = 0.3
     solve_tolerance: float = 0.1
     sample_tolerance: float = 0.1
-    reach: float = 0.5
+    reach: float = 1.0
     theta_reach: float = 0.7
     max_steps: int = 200
     coarse_start: bool = True

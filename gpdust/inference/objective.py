@@ -99,8 +99,12 @@ class Objective:
             self._metric = place, averaged, self.response.metric(place.log_densities(), averaged)
         return self._metric[2]
 
-    def hessian(self, place: Place, slope: torch.Tensor, averaged: bool) -> CellMetric:
+    def hessian(self, place: Place, slope: torch.Tensor, averaged: bool, far: bool) -> CellMetric:
         """The Hessian of the energy, with what Gauss and Newton leave out where that is positive; for steps.
+
+        Extinction is linear in density: a cell that stars want 1 + x times as dense needs a step of ln(1 + x), but
+        Gauss and Newton take x, and what they leave out is negative. For a step that leads far, half of it is made
+        positive, which turns x into x / (1 + x/2): right to second order, and never longer than two e-folds.
 
         Parameters
         ----------
@@ -109,8 +113,12 @@ class Objective:
             Of the energy by φ, there.
         averaged : bool
             See `metric`.
+        far : bool
+            Whether the step leads far.
         """
-        return ConvexMetric(self.metric(place, averaged), self.response.curvature(slope))
+        curvature = self.response.curvature(slope)
+        missing = torch.maximum(curvature, -0.5 * curvature) if far else curvature.clamp(min=0)
+        return ConvexMetric(self.metric(place, averaged), missing)
 
     def _blocks(self, place: Place) -> tuple[torch.Tensor, ...]:
         rows = max(1, DRAW_CELLS // len(place.log_density))

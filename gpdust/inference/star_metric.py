@@ -131,18 +131,18 @@ class AveragedMetric(StarMetric):
 
 
 class ConvexMetric(CellMetric):
-    """G and a diagonal, where that is positive: for steps, not for draws.
+    """G and a diagonal that is not negative: for steps, not for draws.
 
     Parameters
     ----------
     metric : StarMetric
         G.
     curvature : Tensor, shape (cells,)
-        Counts as zero where it is negative: a sum would not have to be positive.
+        Not negative: a sum would not have to be positive.
     """
 
     def __init__(self, metric: StarMetric, curvature: torch.Tensor) -> None:
-        self.shape, self.metric, self.curvature = metric.shape, metric, curvature.clamp(min=0)
+        self.shape, self.metric, self.curvature = metric.shape, metric, curvature
 
     def weigh(self, field: torch.Tensor) -> torch.Tensor:
         """G φ: (batch, cells) to (batch, cells)."""
