@@ -121,17 +121,12 @@ def test_the_root_has_an_adjoint(model, averaged):
     assert_allclose((metric.root(x) * y).sum(), (x * metric.root_adjoint(y)).sum(), rtol=1e-12)
 
 
-def objective_and_place(model) -> tuple[Objective, Place]:
-    """At a mean and two pairs of draws; only what the stars say is asked for."""
-    place = Place(torch.zeros(12, dtype=torch.float64), LOG_DENSITY[0], 0.3 * LOG_DENSITY[1:] + 0.84)
-    return Objective(PriorOnCells(model, torch.zeros(0, dtype=torch.float64)), Response(model)), place
-
-
 @pytest.mark.parametrize("far", [False, True])
 def test_the_hessian_of_a_step_is_that_of_autograd_where_it_is_convex(model, far):
-    """Of the energy averaged over draws; F of Gaussian noise does not depend on the extinction."""
-    (objective, place), shift = objective_and_place(model), torch.zeros(24, dtype=torch.float64)
-    draws, response = place.log_densities(), objective.response
+    """Of the energy averaged over two pairs of draws; F of Gaussian noise does not depend on the extinction."""
+    place = Place(torch.zeros(12, dtype=torch.float64), LOG_DENSITY[0], 0.3 * LOG_DENSITY[1:] + 0.84)
+    response, draws, shift = Response(model), place.log_densities(), torch.zeros(24, dtype=torch.float64)
+    objective = Objective(PriorOnCells(model, torch.zeros(0, dtype=torch.float64)), response)
     expected = torch.autograd.functional.hessian(lambda x: response.energy(draws + x).mean(), shift)
     slope = objective.slope(place)[1]
     convex = objective.hessian(place, slope, averaged=True, far=far)

@@ -16,7 +16,8 @@ from gpdust.model import LN10
 LARGEST_DAMPING = 1e14
 SURPRISE = 1.2  # times the predicted decrease, from which on a longer step is tried
 ROUNDING = 1e-14  # of the objective: no test of a decrease below it means anything
-FAR, NO_LONGER_FAR = 1 / LN10, 0.2  # dex: from an e-fold on a step does not trust Gauss and Newton
+FAR = 1 / LN10  # dex: a step of an e-fold or more does not trust Gauss and Newton, who see a straight line,
+NO_LONGER_FAR = 0.2  # dex: nor do those after it, until one is as short as this
 PROMISE_KEPT = 0.1  # share of the predicted decrease below which a step is not taken
 
 
