@@ -47,8 +47,8 @@ def fit_and_score(model: gpdust.DustModel, truth: GridTruth, seed: int, **option
 
 def run_all(
     run: Callable[..., dict], jobs: Iterable[tuple], notes: Callable[[dict], list[str]], path: Path | None
-) -> None:
-    """Run every job in a process of its own, print a line of each, with notes below it, and write them all.
+) -> list[dict]:
+    """Run every job in a process of its own, print a line of each, with notes below it, write and return them all.
 
     Parameters
     ----------
@@ -65,6 +65,7 @@ def run_all(
         runs.append(in_own_process(run, *job))
         print(line(runs[-1]), *(f"    {note}" for note in notes(runs[-1])), sep="\n", flush=True)
     write_json(path, {"machine": machine(), "runs": runs})
+    return runs
 
 
 def line(found: dict) -> str:

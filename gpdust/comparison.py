@@ -100,8 +100,8 @@ def compare(
     Notes
     -----
     Under each treatment log L is a density of the measured extinctions, given what was measured of distances. That is
-    not quite so where errors are made of the extinctions themselves: `distance = "inflate"`, and noise that is
-    `proportional`. A treatment of that kind compares best with others in which that part is the same.
+    not quite so where errors are made of the extinctions themselves: `distance = "inflate"`, and, less so, noise that
+    is `proportional`. A treatment of that kind compares best with others in which that part is the same.
     """
     named_priors, treatments = _named(priors), _named(treatment)
     pairs = list(product(named_priors, treatments))

@@ -201,6 +201,7 @@ class MarginalLikelihood(StarLikelihood):
             stars.extinction,
             stars.lower_error**2,
             stars.upper_error**2,
+            stars.local_extinction,
             stars.number,
             float(self.options.beyond or 0.0),
         )
@@ -276,6 +277,7 @@ class MarginalLikelihood(StarLikelihood):
             "extinction": stars.extinction,
             "lower_error": stars.lower_error,
             "upper_error": stars.upper_error,
+            "local_extinction": stars.local_extinction,
             "ray": self.ray,
             "node_start": nodes.start,
             "cell": nodes.cell,

@@ -25,6 +25,8 @@ class MeasuredStars:
         Measured, mag.
     lower_error, upper_error : ndarray, shape (stars,)
         Its σ below and above, mag.
+    local_extinction : ndarray, shape (stars,)
+        What a scatter in proportion to extinction is a share of, mag.
     number : ndarray of int, shape (stars,)
         The star's place in the whole table, of which this may be a chunk.
     """
@@ -35,6 +37,7 @@ class MeasuredStars:
     extinction: np.ndarray
     lower_error: np.ndarray
     upper_error: np.ndarray
+    local_extinction: np.ndarray
     number: np.ndarray
 
     @classmethod
@@ -47,8 +50,11 @@ class MeasuredStars:
         error: np.ndarray,
         upper_error: np.ndarray | None = None,
         first: int = 0,
+        local_extinction: np.ndarray | None = None,
     ) -> MeasuredStars:
         """Stars with one error of the extinction, or a lower and an upper one; numbered from `first` on.
+
+        Without a local extinction, that is what was measured.
 
         Raises
         ------
@@ -56,17 +62,18 @@ class MeasuredStars:
             If there are not as many of each, an extinction is not finite, or an error not positive.
         """
         upper_error = error if upper_error is None else upper_error
-        columns = [np.array(column, dtype=float) for column in (l, b, extinction, error, upper_error)]
+        local = extinction if local_extinction is None else local_extinction
+        columns = [np.array(column, dtype=float) for column in (l, b, extinction, error, upper_error, local)]
         if any(column.shape != (len(distances),) for column in columns):
             shapes = ", ".join(str(column.shape) for column in columns)
             raise CatalogueError(f"{len(distances)} distances need as many l, b, extinctions and errors, not {shapes}")
-        l, b, extinction, lower_error, upper_error = columns
+        l, b, extinction, lower_error, upper_error, local = columns
         if not all(np.isfinite(column).all() for column in columns):
             raise CatalogueError("directions, extinctions and their errors must be finite numbers")
         if not (np.minimum(lower_error, upper_error) > 0).all():
             raise CatalogueError("errors of the extinction must be positive")
         number = np.arange(first, first + len(distances))
-        return cls(l, b, distances, extinction, lower_error, upper_error, number)
+        return cls(l, b, distances, extinction, lower_error, upper_error, local, number)
 
     def __len__(self) -> int:
         return len(self.extinction)
@@ -79,6 +86,7 @@ class MeasuredStars:
             self.extinction[which],
             self.lower_error[which],
             self.upper_error[which],
+            self.local_extinction[which],
             self.number[which],
         )
 
@@ -89,7 +97,7 @@ class MeasuredStars:
         kinds = {type(part.distances) for part in parts}
         if len(kinds) > 1:
             raise CatalogueError(f"chunks of stars have different distances: {', '.join(k.__name__ for k in kinds)}")
-        before = ("l", "b"), ("extinction", "lower_error", "upper_error", "number")
+        before = ("l", "b"), ("extinction", "lower_error", "upper_error", "local_extinction", "number")
         columns = [[np.concatenate([getattr(part, name) for part in parts]) for name in names] for names in before]
         return cls(*columns[0], kinds.pop().concatenate(part.distances for part in parts), *columns[1])
 

@@ -18,16 +18,16 @@ from gpdust.likelihood.noise_density import GAUSSIAN, MIXTURE, RATIOS, STUDENT, 
 class Noise:
     """Gaussian noise, and what all kinds of noise have in common.
 
-    A star's own variance σ² becomes σ² + extra² + (proportional · A)², with A its *measured* extinction: that of the
-    map would let the fit raise the noise where it does not fit. Lower and upper errors that differ make a split normal
-    (or split Student-t) of the density.
+    A star's own variance σ² becomes σ² + extra² + (proportional · A)², with A the measured extinction of it and of its
+    neighbours, see `local_extinction`: that of the map would let the fit raise the noise where it does not fit. Lower
+    and upper errors that differ make a split normal (or split Student-t) of the density.
 
     Attributes
     ----------
     extra : float
         Scatter on top of the stated errors, mag.
     proportional : float
-        Scatter on top of the stated errors as a share of the measured extinction.
+        Scatter on top of the stated errors as a share of the extinction about the star.
 
     Notes
     -----
@@ -77,7 +77,7 @@ class Noise:
         by_variance : ndarray, shape (...,)
             Σ ∂log L_i / ∂σ_i².
         by_squared : ndarray, shape (...,)
-            The same, each star times the square of its measured extinction.
+            The same, each star times the square of its local extinction.
         by_shape : ndarray, shape (...,)
             Derivative by the parameter of the shape, unconstrained.
 

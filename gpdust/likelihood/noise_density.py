@@ -24,7 +24,7 @@ class NoiseNumbers(NamedTuple):
     shape : ndarray
         Its own numbers: (ν, ln normalisation, its derivative by ln ν), or (p, width²).
     extra, proportional : float
-        Added variance, mag², and added squared share of the measured extinction.
+        Added variance, mag², and added squared share of the local extinction.
     deviations, shares : ndarray, shape (deviations, ratios)
         Deviations in units of s to simulate, and how much each counts, for every ratio in `RATIOS`: the mean squared
         score over them is the Fisher information of the noise.

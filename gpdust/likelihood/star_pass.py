@@ -33,6 +33,8 @@ class StarArrays(NamedTuple):
         See `Nodes`.
     measured, low, up : ndarray, shape (stars,)
         Measured extinction, mag, and its variances for a truth below and above it, mag².
+    local : ndarray, shape (stars,)
+        What a scatter in proportion to extinction is a share of, mag.
     number : ndarray of int, shape (stars,)
         The star's place in the caller's table.
     beyond : float
@@ -48,6 +50,7 @@ class StarArrays(NamedTuple):
     measured: np.ndarray
     low: np.ndarray
     up: np.ndarray
+    local: np.ndarray
     number: np.ndarray
     beyond: float
 
@@ -65,7 +68,7 @@ def edge_extinction(extinction: np.ndarray, beyond: float) -> np.ndarray:
 @njit(cache=True, error_model="numpy")
 def error_variances(stars: StarArrays, noise: NoiseNumbers, star: int) -> tuple[float, float]:
     """σ² of a star below and above its measurement, with the scatter that the noise adds."""
-    added = noise.extra + noise.proportional * stars.measured[star] ** 2
+    added = noise.extra + noise.proportional * stars.local[star] ** 2
     return stars.low[star] + added, stars.up[star] + added
 
 
@@ -239,7 +242,7 @@ def noise_pass(stars: StarArrays, noise: NoiseNumbers, extinction: np.ndarray) -
     Returns
     -------
     ndarray, shape (draws, rays, 3)
-        By an added variance; the same, each star times its squared measured extinction; by the parameter of the shape.
+        By an added variance; the same, each star times its squared local extinction; by the parameter of the shape.
     """
     draws, rays = extinction.shape[:2]
     slope = np.zeros((draws, rays, 3))
@@ -263,5 +266,5 @@ def add_noise_slope(
                 continue
             by_variance = nodes[SHARE, k] * nodes[BY_VARIANCE, k]
             slope[0] += by_variance
-            slope[1] += by_variance * stars.measured[star] ** 2
+            slope[1] += by_variance * stars.local[star] ** 2
             slope[2] += nodes[SHARE, k] * nodes[BY_SHAPE, k]

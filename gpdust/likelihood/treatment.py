@@ -12,6 +12,7 @@ from gpdust.errors import ConfigError
 from gpdust.grid import RayGrid
 from gpdust.likelihood.distances import DistanceMeasurements, MeasuredDistances, MeasuredParallaxes
 from gpdust.likelihood.free_noise import FreeNoise
+from gpdust.likelihood.local_extinction import local_extinction
 from gpdust.likelihood.marginal import MarginalLikelihood
 from gpdust.likelihood.measured_stars import MeasuredStars, StarReport
 from gpdust.likelihood.nodes import NodeOptions
@@ -113,7 +114,7 @@ class StarTreatment:
             distance = as_array(stars.distance, PARSEC, "distance")
             extinction = as_array(stars.extinction, MAGNITUDE, "extinction")
             error, _ = self._extinction_errors(stars, extinction, distance)
-            noise = self.noise.extra**2 + (self.noise.proportional * extinction) ** 2
+            noise = self.noise.extra**2 + (self.noise.proportional * self._local(stars)) ** 2
             return _compressed(stars, grid, distance, extinction, np.sqrt(error**2 + noise))
         likelihood = self.star_by_star(stars, grid, first)
         return likelihood, likelihood.report
@@ -124,7 +125,8 @@ class StarTreatment:
         extinction = as_array(stars.extinction, MAGNITUDE, "extinction")
         lower, upper = self._extinction_errors(stars, extinction, distance)
         l, b = as_array(stars.l, DEGREE, "l"), as_array(stars.b, DEGREE, "b")
-        measured = MeasuredStars.make(l, b, self._distances(stars, distance), extinction, lower, upper, first)
+        distances, local = self._distances(stars, distance), self._local(stars)
+        measured = MeasuredStars.make(l, b, distances, extinction, lower, upper, first, local)
         return MarginalLikelihood.from_stars(grid, measured, self.noise, self.nodes)
 
     def padding(self, stars: StarCatalogue, far: u.Quantity) -> u.Quantity:
@@ -176,6 +178,14 @@ class StarTreatment:
         exact = (self.distance != "marginal" or stars.distance_error is None) and self.nodes.beyond is None
         plain = isinstance(self.noise, GaussianNoise) and not self.learn
         return exact and plain and not (self.asymmetric and stars.extinction_lower_error is not None)
+
+    def _local(self, stars: StarCatalogue) -> np.ndarray:
+        """What a scatter in proportion to extinction is a share of, mag; made only where there is such a scatter."""
+        extinction = as_array(stars.extinction, MAGNITUDE, "extinction")
+        if not self.noise.proportional:
+            return extinction
+        l, b = as_array(stars.l, DEGREE, "l"), as_array(stars.b, DEGREE, "b")
+        return local_extinction(l, b, as_array(stars.distance, PARSEC, "distance"), extinction)
 
     def _extinction_errors(
         self, stars: StarCatalogue, extinction: np.ndarray, distance: np.ndarray
