@@ -29,7 +29,7 @@ from gpdust.los import integrate
 from gpdust.prior import InducingGP, LinearMap, SampledVolume, SpectralGP
 from gpdust.prior.foreground import ForegroundStep
 from gpdust.prior.interpolation import Interpolation
-from gpdust.units import DENSITY, MAGNITUDE, PARSEC, as_array, as_float
+from gpdust.units import DEGREE, DENSITY, MAGNITUDE, PARSEC, as_array, as_float
 
 LN10 = math.log(10.0)
 CHUNK_BYTES = 256e6  # of one block of the prior's matrix; autograd holds several times as much
@@ -100,7 +100,9 @@ class DustModel:
             likelihood, report = self.treatment.likelihood(chunk, self.grid, seen)
             parts.append(likelihood)
             self.stars_used += report
-            self._nearest.add(as_array(chunk.distance, PARSEC, "distance"), as_array(chunk.extinction, MAGNITUDE, "A"))
+            on_sky = self.grid.locate_rays(as_array(chunk.l, DEGREE, "l"), as_array(chunk.b, DEGREE, "b")) >= 0
+            columns = as_array(chunk.distance, PARSEC, "distance"), as_array(chunk.extinction, MAGNITUDE, "extinction")
+            self._nearest.add(*(column[on_sky] for column in columns))
             self._star_notes = self._star_notes or self.treatment.notes(chunk)
             self.meta = {"band": chunk.band, "quantity": chunk.quantity, "reference": chunk.reference}
             seen += len(chunk)

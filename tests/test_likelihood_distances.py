@@ -22,22 +22,29 @@ def nodes(distances, grid=GRID, **options) -> Nodes:
     return Nodes.from_distances(grid, distances, np.full(n, L), np.full(n, B), NodeOptions(**options))
 
 
-def split(d: float) -> float:
-    return np.exp(-0.5 * ((d - 500) / (50 if d < 500 else 90)) ** 2)
+def halves(d: float) -> float:
+    error = 50 if d < 500 else 90
+    return np.exp(-0.5 * ((d - 500) / error) ** 2) / error
 
 
 def parallax(d: float) -> float:
     return np.exp(-0.5 * ((1 / d - 1 / 500) / (0.15 / 500)) ** 2)
 
 
+def test_percentiles_come_back_from_a_flat_prior():
+    found = nodes(MeasuredDistances(np.array([600.0]), np.array([60.0]), np.array([180.0])), prior="flat", parts=1)
+    edge, share = GRID.edges[found.cell + 1], np.cumsum(found.weight) * (1 - found.far[0])
+    assert_allclose(share, norm.cdf((edge - 600) / np.where(edge < 600, 60, 180)), atol=1e-6)  # ½ at the median
+
+
 @pytest.mark.parametrize("prior", ["flat", "uniform-density", "exponential-disc", lambda l, b, d: np.sqrt(d)])
 @pytest.mark.parametrize(
     ("likelihood", "distances"),
     [
-        (split, MeasuredDistances(np.array([500.0]), np.array([50.0]), np.array([90.0]))),
+        (halves, MeasuredDistances(np.array([500.0]), np.array([50.0]), np.array([90.0]))),
         (parallax, MeasuredParallaxes(np.array([1 / 500]), np.array([0.15 / 500]))),
     ],
-    ids=["split normal", "parallax"],
+    ids=["percentiles", "parallax"],
 )
 def test_moments_are_those_of_adaptive_quadrature(prior, likelihood, distances):
     found = nodes(distances, prior=prior, parts=1)

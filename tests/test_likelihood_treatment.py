@@ -107,3 +107,16 @@ def test_free_noise_starts_where_it_is_told_and_reports_physical_numbers():
     assert moved.extra == pytest.approx(0.3) and moved.bad_share == pytest.approx(0.05)
     table = free.table(np.array([1.0, 0.0]), 0.01 * np.eye(2))
     assert "extra" in table and "0.3 ± 0.033 mag" in table and "a factor of 3 at 1 σ" in table
+
+
+def test_percentiles_have_a_prior_in_them_already(small_grid, small_prior):
+    sides = {"distance_lower_error": [5, 5, 5] * u.pc, "distance_upper_error": [9, 9, 9] * u.pc}
+    for columns, prior in (({}, "uniform-density"), (sides, "flat")):
+        model = gpdust.DustModel(stars(**columns), small_grid, small_prior())
+        assert model.treatment.nodes.prior == prior
+        assert model.likelihood.options.prior == prior
+        assert any(f"prior: {prior}" in note for note in model.notes)
+    given = gpdust.StarTreatment(nodes=NodeOptions(prior="exponential-disc"))
+    assert gpdust.DustModel(stars(**sides), small_grid, small_prior(), treatment=given).likelihood.options.prior == (
+        "exponential-disc"
+    )

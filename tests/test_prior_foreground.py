@@ -46,6 +46,20 @@ def test_the_nearest_stars_tell_how_much_there_is():
     assert NearestStars(180.0).foreground_density(1e-3) == 1e-3  # no star, no news
 
 
+def test_stars_elsewhere_on_the_sky_tell_nothing_of_it(catalogue):
+    region = gpdust.Region((50, 90) * u.deg, (-10, 10) * u.deg, (180, 300) * u.pc, foreground_cells=2)
+    prior = gpdust.SpectralGP("matern32", 60 * u.pc, 0.3, 1.6e-3 * u.mag / u.pc, learn=False)
+    rng = np.random.default_rng(0)
+    l, b, d = rng.uniform(50, 90, 800), rng.uniform(-10, 10, 800), rng.uniform(180, 300, 800)
+    elsewhere = np.arange(800) % 2 == 1
+    stars = catalogue(l + 90 * elsewhere, b, d, np.where(elsewhere, 5.0, 0.5), np.full(800, 0.03))
+    steps = [
+        gpdust.DustModel(some, region.grid((4, 3, 10)), prior).prior.foreground.step
+        for some in (stars, stars[~elsewhere])
+    ]
+    assert steps[0] == steps[1]
+
+
 def test_a_fit_puts_foreground_dust_in_front(catalogue):
     """0.5 mag before the region: without cells for it, the first cells of the region would have to hold it."""
     rng = np.random.default_rng(0)

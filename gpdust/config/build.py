@@ -142,7 +142,7 @@ def treatment(config: Config, stars: StarCatalogue) -> StarTreatment:
     if section.noise == "mixture":
         width = section.bad_width
         numbers["bad_width"] = float(np.std(extinction)) if width is None else as_float(width, MAGNITUDE, "bad_width")
-    parallax = "parallax" in section_columns(config)
+    parallax = "parallax" in section_columns(config) and "distance" not in config.catalogue.columns
     with blaming("likelihood"):
         return StarTreatment(
             distance=section.distance,

@@ -155,7 +155,7 @@ class LikelihoodSection:
     """[likelihood]: what becomes of the stars' errors; see `StarTreatment`."""
 
     distance: str = key(kinds.choice(DISTANCES), DISTANCES[0])
-    distance_prior: str = key(kinds.choice(DISTANCE_PRIORS), DISTANCE_PRIORS[0])
+    distance_prior: str | None = key(kinds.choice(DISTANCE_PRIORS), None)
     measured: str | None = key(kinds.choice(MEASURED), None)
     noise: str = key(kinds.choice(NOISES), "gaussian")
     extra_scatter: float | str = key(kinds.number_or(LEARN, at_least=0), 0.0)

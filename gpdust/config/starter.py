@@ -38,7 +38,7 @@ NOTES = {
     "prior.learn": "false: length scale, amplitude and mean stay as given, which is faster",
     "likelihood.extra_scatter": 'mag, added in quadrature to every error: a number, or "learn"',
     "likelihood.distance": "summed over; or inflate, ignore",
-    "likelihood.distance_prior": "or exponential-disc, flat",
+    "likelihood.distance_prior": "uniform-density, exponential-disc, or flat, as for percentiles of a posterior",
     "fit.engine": "for this prior mgvi; inducing points also take natural, or svi if extra_scatter is a number",
     "fit.seed": "same seed, same map",
     "maps.samples": "posterior draws behind the percentiles",

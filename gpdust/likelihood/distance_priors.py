@@ -61,8 +61,8 @@ NAMED: dict[str, DistancePrior] = {
 DISTANCE_PRIORS = ("uniform-density", "exponential-disc", "flat")
 
 
-def distance_prior(prior: str | DistancePrior) -> DistancePrior:
-    """The prior of a name, or the one given.
+def distance_prior(prior: str | DistancePrior | None) -> DistancePrior:
+    """The prior of a name, or the one given; uniform density by default.
 
     Raises
     ------
@@ -71,6 +71,7 @@ def distance_prior(prior: str | DistancePrior) -> DistancePrior:
     """
     if callable(prior):
         return prior
+    prior = prior or DISTANCE_PRIORS[0]
     if prior not in NAMED:
         raise ConfigError(f"there is no distance prior '{prior}'; choose from {', '.join(NAMED)}, or give a function")
     return NAMED[prior]

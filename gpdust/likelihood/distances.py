@@ -45,7 +45,9 @@ class DistanceMeasurements(Protocol):
 
 @dataclass(frozen=True)
 class MeasuredDistances:
-    """Distances with Gaussian errors, or with a lower and an upper one (a split normal).
+    """Distances with Gaussian errors, or with percentiles: half a Gaussian on either side, each with half the mass.
+
+    A split normal without a jump, whose sides have as much as they are wide, would have another median.
 
     Attributes
     ----------
@@ -95,9 +97,11 @@ class MeasuredDistances:
         return self.distance
 
     def log_likelihood(self, distance: np.ndarray) -> np.ndarray:
-        """−½ (d − distance)² / σ², with the error of that side."""
+        """−½ (d − distance)² / σ² − ln σ, with the error of that side, but for a constant."""
         offset = distance - self.distance[:, None]
-        return -0.5 * (offset / np.where(offset < 0, self.lower_error[:, None], self.upper_error[:, None])) ** 2
+        lower, upper = self.lower_error[:, None], self.upper_error[:, None]
+        error = np.where(offset < 0, lower, upper)
+        return -0.5 * (offset / error) ** 2 - np.log(error / np.sqrt(lower * upper))
 
     def panels(self) -> np.ndarray:
         """Equal steps on either side of the median, from zero on."""

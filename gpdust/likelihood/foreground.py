@@ -22,7 +22,7 @@ class NearestStars:
         self._distance, self._extinction = np.empty(0), np.empty(0)
 
     def add(self, distance: np.ndarray, extinction: np.ndarray) -> None:
-        """Take a look at more stars, pc and mag."""
+        """Take a look at more stars of the region's sky, pc and mag."""
         inside = distance > self.near
         distance = np.concatenate([self._distance, distance[inside]])
         extinction = np.concatenate([self._extinction, extinction[inside]])

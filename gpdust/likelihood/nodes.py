@@ -23,8 +23,10 @@ class NodeOptions:
 
     Attributes
     ----------
-    prior : str or function
-        Of the distance: "uniform-density", "flat", "exponential-disc" or (l, b, d) in deg and pc to a density.
+    prior : str or function, optional
+        Of the distance: "uniform-density", "flat", "exponential-disc" or (l, b, d) in deg and pc to a density. By
+        default uniform density; but flat where a catalogue gives percentiles, which are those of a posterior: whoever
+        made them has multiplied a prior in already.
     parts : int, optional
         Equal parts that each cell is cut into. Within a part, extinction scatters as a Gaussian of the right variance.
         Against brute force, with D the extinction of a cell and distance errors of 10 %, the median error of one
@@ -39,7 +41,7 @@ class NodeOptions:
         extinction of at least that at the end; else what is on the grid is normalised to one.
     """
 
-    prior: str | DistancePrior = "uniform-density"
+    prior: str | DistancePrior | None = None
     parts: int | None = None
     least_share: float = 0.5
     beyond: float | None = None

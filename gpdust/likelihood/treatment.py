@@ -73,7 +73,7 @@ class StarTreatment:
     @property
     def is_plain(self) -> bool:
         """Whether `description` holds all of it."""
-        return isinstance(self.nodes.prior, str)
+        return not callable(self.nodes.prior)
 
     def description(self) -> dict:
         """Everything but a distance prior that is a function, as plain data."""
@@ -92,11 +92,12 @@ class StarTreatment:
         )
 
     def for_stars(self, stars: StarCatalogue, grid: RayGrid) -> StarTreatment:
-        """The same with a number of parts of each cell that suits a catalogue, or its first chunk."""
+        """The same with a distance prior and a number of parts of a cell that suit a catalogue, or its first chunk."""
         if not len(stars):
             return self
+        nodes = replace(self.nodes, prior=self.nodes.prior or usual_distance_prior(stars))
         columns = ((stars.distance, PARSEC), (stars.extinction, MAGNITUDE), (stars.extinction_error, MAGNITUDE))
-        return replace(self, nodes=self.nodes.chosen(grid, *(as_array(column, unit, "") for column, unit in columns)))
+        return replace(self, nodes=nodes.chosen(grid, *(as_array(column, unit, "") for column, unit in columns)))
 
     def likelihood(
         self, stars: StarCatalogue, grid: RayGrid, first: int = 0
@@ -127,7 +128,8 @@ class StarTreatment:
         l, b = as_array(stars.l, DEGREE, "l"), as_array(stars.b, DEGREE, "b")
         distances, local = self._distances(stars, distance), self._local(stars)
         measured = MeasuredStars.make(l, b, distances, extinction, lower, upper, first, local)
-        return MarginalLikelihood.from_stars(grid, measured, self.noise, self.nodes)
+        nodes = replace(self.nodes, prior=self.nodes.prior or usual_distance_prior(stars))
+        return MarginalLikelihood.from_stars(grid, measured, self.noise, nodes)
 
     def padding(self, stars: StarCatalogue, far: u.Quantity) -> u.Quantity:
         """How far cells behind a region should reach for stars that may lie there: two distance errors at its far end.
@@ -161,10 +163,11 @@ class StarTreatment:
             share = as_array(stars.distance_error, PARSEC, "distance_error") / as_array(
                 stars.distance, PARSEC, "distance"
             )
+            prior = self.nodes.prior or usual_distance_prior(stars)
             typical = f"median {np.median(share):.1%}" if len(stars) else "no star"
             notes.append(
                 {
-                    "marginal": f"distance errors ({typical}) are summed over, prior: {self.nodes.prior}",
+                    "marginal": f"distance errors ({typical}) are summed over, prior: {prior}",
                     "inflate": f"distance errors ({typical}) inflate those of the extinction",
                     "ignore": f"distances are taken as exact; their errors ({typical}) are not used",
                 }[self.distance]
@@ -209,6 +212,11 @@ class StarTreatment:
             return MeasuredDistances.with_error(distance, error)
         sides = (as_array(getattr(stars, f"distance_{side}_error"), PARSEC, side) for side in ("lower", "upper"))
         return MeasuredDistances(distance, *sides)
+
+
+def usual_distance_prior(stars: StarCatalogue) -> str:
+    """Uniform density; but flat for percentiles, which have a prior in them already."""
+    return "uniform-density" if stars.distance_lower_error is None else "flat"
 
 
 def _compressed(
