@@ -279,10 +279,13 @@ def test_a_seed_goes_as_far_towards_the_guess_as_pays(sky):
     assert value(start.mean + 2 * (far - start.mean)) > value(far)
 
 
-def test_a_seed_worse_than_the_prior_is_dropped(sky):
+def test_a_seed_worse_than_the_prior_is_dropped(sky, monkeypatch):
     stars, model = sky
     sure = {"accuracy": {"information": [0.0], "error": [0.01]}, "trust": {"extinction": [0.1, 2], "cell": [0, 99]}}
-    assert seed(stars, model, Encoder(DifferenceNet(1000.0), RECORD | sure)) is None
+    absurd = Encoder(DifferenceNet(1000.0), RECORD | sure)
+    assert seed(stars, model, absurd) is not None  # it can be mended
+    monkeypatch.setattr("gpdust.encoder.agreement.UPDATES", 0)
+    assert seed(stars, model, absurd) is None
 
 
 def test_without_weights_a_seed_says_what_to_do(sky, monkeypatch):

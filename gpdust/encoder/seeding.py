@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from scipy.ndimage import map_coordinates
 
 from gpdust.catalogue import StarCatalogue
 from gpdust.encoder.accuracy import log_density
+from gpdust.encoder.agreement import agreeing
 from gpdust.encoder.cube import CubeGrid
 from gpdust.encoder.encoder import Encoder
 from gpdust.encoder.neighbours import ExtinctionCube, positions_in
@@ -24,16 +27,18 @@ from gpdust.units import MAGNITUDE, PARSEC, as_array
 
 CELLS = 32
 LARGE = 19.0  # pc: cells from which on the net of large regions is the nearer one (between 6 and 60 pc, in logarithm)
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the way from the prior's mean to the guess
+SHARES = (0.25, 0.5, 0.75, 1.0)  # of the way from the prior's mean to a guess
+AGREED_ERROR = 0.3  # dex, of a guess that agrees with the stars, and with their noise
 CLEAR_ERROR = 0.01  # mag, of the knowledge that there is no dust in front of a region
 
 
 def seed(stars: StarCatalogue, model: DustModel, encoder: Encoder | None = None) -> Start | None:
     """Start a fit where a V-net sees the dust.
 
-    The net's log-density is read at the model's cells and projected on its prior, each cell with the error that the
-    net showed in its validation where stars knew as much. From the prior's mean the start goes towards that as far as
-    the stars and the prior together gain by it: a few cells that the net sees too dense may spoil the whole guess.
+    The net's log-density is read at the model's cells and made to agree with the stars. That, and the guess itself,
+    each cell with the error that the net showed in its validation where stars knew as much, are projected on the
+    model's prior. From the prior's mean the start goes towards the better of both as far as the stars and the prior
+    together gain by it: a few cells that the net sees too dense may spoil the whole guess.
 
     Parameters
     ----------
@@ -55,13 +60,14 @@ def seed(stars: StarCatalogue, model: DustModel, encoder: Encoder | None = None)
     EncoderError
         If the package has no weights, or no star lies where the model has cells.
     """
-    guess, error = guessed(stars, model.grid, encoder)
+    guess, error = (torch.from_numpy(found).flatten() for found in guessed(stars, model.grid, encoder))
     start = Start.at_prior(model.prior)
-    cells = PriorOnCells(model, start.theta)
-    guessed_mean = projected(torch.from_numpy(guess).flatten(), torch.from_numpy(error).flatten(), cells)
-    objective, nothing = Objective(cells, Response(model)), torch.empty(0, len(guessed_mean), dtype=torch.float64)
-    places = [start.mean.lerp(guessed_mean, share) for share in SHARES]
-    values = [float(objective.gradient(objective.place(place, nothing))[0]) for place in places]
+    cells, response = PriorOnCells(model, start.theta), Response(model)
+    agreed, seen = agreeing(torch.where(error.isfinite(), guess, cells.offset), response)
+    means = projected(guess, error, cells), projected(agreed, torch.where(seen, AGREED_ERROR, math.inf), cells)
+    objective, nothing = Objective(cells, response), torch.empty(0, len(start.mean), dtype=torch.float64)
+    places = [start.mean] + [start.mean.lerp(mean, share) for mean in means for share in SHARES]
+    values = [objective.slope(objective.place(place, nothing))[0] for place in places]
     best = int(np.argmin(np.nan_to_num(values, nan=np.inf)))
     return Start(places[best], start.theta) if best else None
 
