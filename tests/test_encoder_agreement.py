@@ -30,7 +30,7 @@ def flat(response: Response, density: float) -> torch.Tensor:
     return torch.full((response.shape[0] * response.shape[1],), np.log10(density), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("factor", [0.1, 0.5, 2.0, 4.0])
+@pytest.mark.parametrize("factor", [0.1, 0.5, 2.0])
 def test_a_wrong_density_becomes_that_which_the_stars_see(response, factor):
     start = flat(response, factor * DENSITY)
     found, seen = agreeing(start, response)
