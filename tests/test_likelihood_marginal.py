@@ -89,6 +89,16 @@ def one_ray(grid, noise, stars: MeasuredStars, extinction: np.ndarray, **options
 
 
 @kinds
+def test_stars_by_themselves_are_one_star_at_a_time_and_add_up(noise):
+    stars, extinction = make_stars(12, error=0.06), 1.2e-3 * (FINE.edges[1:] - 100)
+    likelihood = MarginalLikelihood.from_stars(FINE, stars, noise, NodeOptions(least_share=0, parts=1))
+    draws = torch.from_numpy(np.stack([np.tile(factor * extinction, (FINE.n_rays, 1)) for factor in (0.8, 1.0, 1.3)]))
+    each = likelihood.log_likelihood_of_each(draws)
+    assert_allclose(each.sum(1), likelihood.log_likelihood(draws), rtol=1e-12)
+    assert_allclose(each[1], one_ray(FINE, noise, stars, extinction, parts=1)[likelihood.stars.number], rtol=1e-9)
+
+
+@kinds
 @pytest.mark.parametrize("asymmetric", [False, True])
 def test_typical_stars_are_those_of_brute_force(noise, asymmetric):
     """Cells of 10 pc that hold a quarter of σ."""

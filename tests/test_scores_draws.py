@@ -1,15 +1,18 @@
 """Scores of joint draws: against the formulas on whole arrays, and calibration where it is known."""
 
 import json
+from dataclasses import replace
 
 import astropy.units as u
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose
 from scipy.stats import norm
 
 from gpdust import Region
 from gpdust.errors import PosteriorError
+from gpdust.likelihood import NodeOptions
 from gpdust.scores import (
     coverage,
     crps,
@@ -146,6 +149,14 @@ def test_held_out_stars(small_posterior, region, catalogue):
     assert scores.held_out_stars == 40
     assert scores.held_out_log_density == pytest.approx(each.mean())
     assert "40 stars held out" in str(scores)
+    columns = (getattr(stars, name).value for name in ("l", "b", "distance", "extinction", "extinction_error"))
+    uncertain = catalogue(*columns, distance_error=np.full(40, 8.0) * u.pc)
+    each = log_predictive_density(small_posterior, uncertain, samples=4, seed=2)
+    extinction = torch.from_numpy(small_posterior.sample(count=4, seed=2)[1].value)
+    treatment = replace(small_posterior.treatment, nodes=NodeOptions(least_share=0.0))
+    for number in (0, 17):
+        alone = treatment.star_by_star(uncertain[[number]], small_posterior.grid)
+        assert each[number] == pytest.approx(float(alone.log_likelihood(extinction).exp().mean().log()), rel=1e-9)
     elsewhere = catalogue([10, 60], 0, 200, 0.1, 0.01)
     with pytest.raises(PosteriorError, match="1 of 2 stars lie off the grid"):
         posterior_scores(small_posterior, truth, held_out=elsewhere)

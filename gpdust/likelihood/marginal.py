@@ -230,6 +230,23 @@ class MarginalLikelihood(StarLikelihood):
         value, _ = log_likelihood_pass(self.arrays, self.noise.numbers(), self._draws(extinction), False)
         return torch.from_numpy(value.sum(-1)).to(extinction).reshape(extinction.shape[:-2])
 
+    def log_likelihood_of_each(self, extinction: torch.Tensor) -> np.ndarray:
+        """Log-likelihood of every star by itself, nats.
+
+        Parameters
+        ----------
+        extinction : Tensor, shape (draws, rays, cells)
+            At the outer edges of the cells, mag.
+
+        Returns
+        -------
+        ndarray, shape (draws, stars)
+            In the order of `stars`.
+        """
+        alone = replace(self, n_rays=len(self), ray=np.arange(len(self)))
+        of_stars = (draw[None, self.ray] for draw in self._draws(extinction))
+        return np.stack([log_likelihood_pass(alone.arrays, self.noise.numbers(), one, False)[0][0] for one in of_stars])
+
     def log_likelihood_and_slope(self, extinction: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-likelihood, shape (...,), and ∂log L / ∂A, mag⁻¹, shape (..., rays, cells)."""
         value, slope = log_likelihood_pass(self.arrays, self.noise.numbers(), self._draws(extinction), True)

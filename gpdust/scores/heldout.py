@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from scipy.special import logsumexp
 
 from gpdust.catalogue import StarCatalogue
+from gpdust.errors import PosteriorError
 from gpdust.posterior import Posterior
-from gpdust.units import MAGNITUDE, as_array
 
 
 def log_predictive_density(posterior: Posterior, stars: StarCatalogue, samples: int = 200, seed: int = 0) -> np.ndarray:
-    """Logarithm of the predictive density of each star's extinction, ln (1/K Σ_k N(A_obs; A_k, σ)).
+    """Logarithm of the predictive density of each star's extinction, ln (1/K Σ_k p(A_obs | map k)).
+
+    A star is treated as in the fit: its distance is summed over, and the noise is that which the fit has learned. A
+    map that is smeared along the line of sight would else predict stars at their *measured* distances best.
 
     Parameters
     ----------
@@ -28,15 +32,21 @@ def log_predictive_density(posterior: Posterior, stars: StarCatalogue, samples: 
     Returns
     -------
     ndarray, shape (stars,)
-        Natural logarithm of a density per mag; larger is better. Its mean compares two maps of the same stars.
+        Natural logarithm of a density per mag; larger is better. Its mean compares two maps of the same stars, where
+        these were treated alike.
 
     Raises
     ------
     PosteriorError
         If a star lies off the grid.
     """
-    predicted = as_array(posterior.predict(stars, samples, seed).samples, MAGNITUDE, "extinction")
-    measured = as_array(stars.extinction, MAGNITUDE, "extinction")
-    error = as_array(stars.extinction_error, MAGNITUDE, "extinction_error")
-    log_normal = -0.5 * ((measured - predicted) / error) ** 2 - np.log(error) - 0.5 * math.log(2 * math.pi)
-    return logsumexp(log_normal, axis=0) - math.log(samples)
+    off = int(np.sum(~posterior.covers(stars)))
+    if off:
+        raise PosteriorError(f"{off} of {len(stars)} stars lie off the grid of the fit: {posterior.grid!r}")
+    nodes = replace(posterior.treatment.nodes, least_share=0.0)
+    likelihood = replace(posterior.treatment, nodes=nodes).star_by_star(stars, posterior.grid)
+    each = np.empty((samples, len(stars)))
+    for rays, _, extinction in posterior.sample_chunks(posterior.grid, samples, seed):
+        part = likelihood[rays]
+        each[:, part.stars.number] = part.log_likelihood_of_each(extinction)
+    return logsumexp(each, axis=0) - math.log(samples)
