@@ -39,7 +39,7 @@ BAD = [
     ({"distance": 0.0}, "distance is not positive"),
     ({"distance": -3.0}, "distance is not positive"),
     ({"distance_error": np.nan}, "distance error is missing (NaN, masked or empty)"),
-    ({"distance_error": 0.0}, "distance error is not positive"),
+    ({"distance_error": -1.0}, "distance error is negative"),
     ({"extinction": np.nan}, "extinction is missing (NaN, masked or empty)"),
     ({"extinction": -np.inf}, "extinction is infinite"),
     ({"extinction_error": np.nan}, "extinction error is missing (NaN, masked or empty)"),
@@ -60,6 +60,31 @@ def test_each_kind_of_bad_row(change, reason):
     assert_array_equal(catalogue.row, [0, 2])
     (entry,) = catalogue.report.dropped
     assert (entry.reason, entry.count, entry.rows) == (reason, 1, (1,))
+
+
+def test_a_distance_without_error_is_exact_and_said_to_be():
+    catalogue = StarCatalogue(**stars({}, {"distance_error": 0.0}))
+    assert len(catalogue) == 2
+    (entry,) = catalogue.report.flagged
+    assert (entry.reason, entry.rows) == ("distance error is zero (the distance counts as exact)", (1,))
+
+
+def test_lower_and_upper_errors_are_errors_and_come_together():
+    columns = {name: value for name, value in stars({}, {}).items() if name != "distance_error"}
+    lower = {"distance_lower_error": [4, 6] * u.pc}
+    catalogue = StarCatalogue(**columns, **lower, distance_upper_error=[8, 8] * u.pc)
+    assert_array_equal(catalogue.distance_error.value, [6, 7])
+    with pytest.raises(CatalogueError, match="distance_lower_error and distance_upper_error come together"):
+        StarCatalogue(**columns, **lower)
+
+
+def test_a_percentile_at_the_median_is_no_error():
+    columns = {name: value for name, value in stars({}, {}, {}).items() if name != "distance_error"}
+    sides = {"distance_lower_error": [5, 0, 0] * u.pc, "distance_upper_error": [5, 5, 0] * u.pc}
+    catalogue = StarCatalogue(**columns, **sides)
+    assert_array_equal(catalogue.row, [0, 2])
+    (entry,) = catalogue.report.dropped
+    assert (entry.reason, entry.rows) == ("distance error is zero on one side only", (1,))
 
 
 def test_every_row_counts_once_and_counts_add_up():

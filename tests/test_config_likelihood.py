@@ -41,7 +41,7 @@ def test_the_likelihood_becomes_a_treatment(catalogue, text, noise, learn):
     stars = catalogue([60.0, 61], [0.0, 1], [200.0, 250], [0.1, 0.2], [0.03, 0.03])
     treatment = build.treatment(with_likelihood(text), stars)
     assert treatment.noise == noise and treatment.learn == learn
-    assert treatment.distance == "marginal" and treatment.nodes.prior == "uniform-density"
+    assert treatment.distance == "marginal" and treatment.nodes.prior is None
 
 
 @pytest.mark.parametrize(

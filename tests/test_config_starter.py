@@ -213,6 +213,17 @@ def test_starter_supposes_kpc_from_small_numbers_and_trusts_the_units_of_a_file(
     assert starter.proposal.sections["region"]["distance"] == [100, 900]
 
 
+def test_starter_reads_a_file_whose_name_tells_no_format(tmp_path):
+    Table(stars_in()).write(tmp_path / "stars", format="ascii.csv")
+    with pytest.raises(CatalogueError, match="give format="):
+        make_starter(tmp_path / "stars", tmp_path)
+    starter = make_starter(tmp_path / "stars", tmp_path, format_="csv")
+    (tmp_path / "config.toml").write_text(starter.text)
+    config = Config.read(tmp_path / "config.toml")
+    assert config.catalogue.format == "csv"
+    assert len(build.read_stars(config)) == len(starter.stars)
+
+
 def test_starter_tells_what_is_missing(tmp_path):
     path = tmp_path / "stars.csv"
     table = Table(stars_in())

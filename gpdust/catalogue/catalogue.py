@@ -10,7 +10,7 @@ import pandas as pd
 from astropy.table import QTable, Table
 
 from gpdust.catalogue.columns import StarColumns
-from gpdust.catalogue.extract import extract
+from gpdust.catalogue.extract import extract, mean_errors
 from gpdust.catalogue.fields import STORED, UNITS
 from gpdust.catalogue.label import Label
 from gpdust.catalogue.presets import Columns, Preset
@@ -89,6 +89,7 @@ class StarCatalogue(StarColumns):
         for name, array in (extra | stars | {"row": row}).items():
             if array.shape[:1] != stars["l"].shape or (name not in extra and array.ndim != 1):
                 raise CatalogueError(f"{name} has shape {array.shape}, but l has {stars['l'].shape}")
+        mean_errors(stars)
         keep, report = validate(stars, row, strict=strict)
         self._set(stars, extra, row, Label(band, quantity, reference, source), report, keep)
         _require_stars(report, source or "the catalogue")

@@ -55,7 +55,7 @@ def extract(table: Table, request: Request) -> Extract:
             stars[name] = found[0]
         else:
             _add_error(stars, name, *found)
-    _mean_errors(stars)
+    mean_errors(stars)
     if coordinate:
         stars["l"], stars["b"] = _galactic_column(table, coordinate[0], request.where)
     elif "ra" in stars:
@@ -87,11 +87,19 @@ def _add_error(stars: dict[str, np.ndarray], error: str, p16: np.ndarray, p84: n
     stars[stem + "upper_error"] = p84 - median
 
 
-def _mean_errors(stars: dict[str, np.ndarray]) -> None:
-    """Make σ of a lower and an upper error where only those were given."""
+def mean_errors(stars: dict[str, np.ndarray]) -> None:
+    """Make σ of a lower and an upper error where only those were given.
+
+    Raises
+    ------
+    CatalogueError
+        If there is one of them without the other.
+    """
     for value in ("distance", "extinction"):
         sides = [stars.get(f"{value}_{side}_error") for side in ("lower", "upper")]
-        if all(side is not None for side in sides):
+        if (sides[0] is None) != (sides[1] is None):
+            raise CatalogueError(f"{value}_lower_error and {value}_upper_error come together; one of them is missing")
+        if sides[0] is not None:
             stars.setdefault(f"{value}_error", (sides[0] + sides[1]) / 2)
 
 

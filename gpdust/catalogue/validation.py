@@ -8,6 +8,7 @@ import numpy as np
 from gpdust.errors import CatalogueError
 
 _ROWS_SHOWN = 5
+_EXACT = "distance error is zero (the distance counts as exact)"
 _LOW_SIGNAL = "parallax is less than 5 times its error (1/parallax is biased)"
 
 
@@ -142,6 +143,9 @@ def validate(
     if "parallax_error" in stars:
         weak = keep & (stars["parallax"] < 5 * stars["parallax_error"])
         flagged = [_count(_LOW_SIGNAL, row[weak])] if weak.any() else []
+    if "distance_error" in stars:
+        exact = keep & (stars["distance_error"] == 0)
+        flagged += [_count(_EXACT, row[exact])] if exact.any() else []
     report = ValidationReport(len(row), int(keep.sum()), tuple(dropped), tuple(flagged), tuple(notes))
     if strict and dropped:
         raise CatalogueError(f"the catalogue has unusable rows and strict=True:\n{report}")
@@ -169,7 +173,19 @@ def _checks(stars: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]
         yield from _percentiles(stars, value)
         if f"{value}_error" in stars:
             yield from _finite(stars, f"{value}_error")
-            yield f"{value} error is not positive", stars[f"{value}_error"] <= 0
+            yield from _error(stars, value)
+
+
+def _error(stars: Mapping[str, np.ndarray], value: str) -> Iterator[tuple[str, np.ndarray]]:
+    """An extinction without error would have all the weight; a distance may be known exactly, but not on one side."""
+    error = stars[f"{value}_error"]
+    if value == "extinction":
+        yield f"{value} error is not positive", error <= 0
+        return
+    yield f"{value} error is negative", error < 0
+    if f"{value}_lower_error" in stars:
+        lower, upper = (stars[f"{value}_{side}_error"] for side in ("lower", "upper"))
+        yield f"{value} error is zero on one side only", (lower == 0) != (upper == 0)
 
 
 def _finite(stars: Mapping[str, np.ndarray], name: str) -> Iterator[tuple[str, np.ndarray]]:

@@ -25,6 +25,7 @@ def _columns(
 @click.command()
 @click.argument("catalogue", type=click.Path(path_type=Path))
 @click.option("--preset", help="A published catalogue, such as hunt2023: its columns are known.")
+@click.option("--format", "format_", help="Of the file, such as csv, where its name does not tell.")
 @click.option("--column", "columns", multiple=True, callback=_columns, metavar="NAME=COLUMN", help="Say what is what.")
 @click.option("--l", "l", nargs=2, type=float, metavar="FROM TO", help="Region, deg; may cross 0.")
 @click.option("--b", "b", nargs=2, type=float, metavar="FROM TO", help="Region, deg.")
@@ -35,6 +36,7 @@ def _columns(
 def init(
     catalogue: Path,
     preset: str | None,
+    format_: str | None,
     columns: dict[str, str | tuple[str, ...]],
     l: Range | None,
     b: Range | None,
@@ -67,7 +69,7 @@ def init(
 
     if out.exists() and not force:
         raise ConfigError(f"'{out}' is there already; give another --out, or --force to replace it")
-    starter = make_starter(catalogue, out.parent, preset, columns, l=l, b=b, distance=distance)
+    starter = make_starter(catalogue, out.parent, preset, columns, format_, l=l, b=b, distance=distance)
     with atomic_path(out) as temporary:
         temporary.write_text(starter.text, encoding="utf-8")
     click.echo(starter.stars.summary())

@@ -74,6 +74,7 @@ def make_starter(
     folder: Path,
     preset: str | None = None,
     given: Mapping[str, Column] | None = None,
+    format_: str | None = None,
     **limits: tuple[float, float] | None,
 ) -> Starter:
     """Look at a catalogue and propose a configuration.
@@ -88,6 +89,8 @@ def make_starter(
         Of a published catalogue.
     given : mapping of str to str, optional
         gpdust's name -> column, where names don't tell.
+    format_ : str, optional
+        Of the file, where its suffix does not tell.
     **limits
         l, b, distance: see `propose`.
 
@@ -97,13 +100,15 @@ def make_starter(
         If the file can't be read, or columns are missing; says which.
     """
     section: dict[str, object] = {"path": _relative(path, folder)}
+    if format_:
+        section["format"] = format_
     notes, doubts = dict(NOTES), []
     columns, units = dict(given or {}), {}
     if preset:
         section["preset"] = preset
         notes["catalogue.preset"] = PRESETS[preset].reference if preset in PRESETS else ""
     else:
-        head = _head(path)
+        head = _head(path, format_)
         _check_given(given or {}, head, path)
         guess = guess_columns(head.colnames, given)
         _require(guess, path, head.colnames)
@@ -112,7 +117,7 @@ def make_starter(
         notes |= {f"catalogue.columns.{name}": "guessed from its name" for name in columns if name not in (given or {})}
         notes |= {f"catalogue.units.{name}": "ASSUMED: the file gives no unit" for name in units}
         doubts = _doubts(head.colnames, columns, units)
-    stars = StarCatalogue.read(path, columns=columns, units=units, preset=preset)
+    stars = StarCatalogue.read(path, columns=columns, units=units, preset=preset, format=format_)
     if not preset:
         section |= _words(stars, columns["extinction"])
     section |= {
@@ -130,9 +135,9 @@ def make_starter(
     return Starter(text, stars, proposal, columns, doubts)
 
 
-def _head(path: Path) -> Table:
+def _head(path: Path, format_: str | None) -> Table:
     """Read the first rows, with all columns."""
-    with closing(read_tables(path, None, HEAD_ROWS, list)) as tables:
+    with closing(read_tables(path, format_, HEAD_ROWS, list)) as tables:
         return next(tables)
 
 
