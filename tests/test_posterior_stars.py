@@ -83,5 +83,5 @@ def test_a_distance_prior_that_cannot_be_stored_is_said(posterior, tmp_path):
     with pytest.warns(UserWarning, match="distance prior is a function and can't be stored"):
         kept.save(tmp_path / "posterior")
     again = gpdust.Posterior.load(tmp_path / "posterior")
-    assert again.treatment.nodes.prior == "uniform-density"
+    assert again.treatment.nodes.prior is None  # the usual one
     assert again.treatment.noise == posterior.treatment.noise

@@ -84,7 +84,7 @@ class StarTreatment:
 
     @classmethod
     def from_description(cls, description: dict) -> StarTreatment:
-        """Undo `description`; a distance prior that could not be stored becomes uniform density."""
+        """Undo `description`; a distance prior that could not be stored becomes the usual one."""
         nodes = {name: value for name, value in description["nodes"].items() if value is not None}
         noise = noise_from(description["noise"])
         return cls(

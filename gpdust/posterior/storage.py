@@ -51,7 +51,7 @@ def write_posterior(posterior: Posterior, path: str | PathLike) -> Path:
         **posterior.prior.tensors(),
     }
     if not posterior.treatment.is_plain:
-        message = "the distance prior is a function and can't be stored: a posterior read again has uniform-density"
+        message = "the distance prior is a function and can't be stored: a posterior read again has the usual one"
         warnings.warn(message, UserWarning, stacklevel=3)
     record = {
         "format": FORMAT,
