@@ -172,7 +172,8 @@ def main() -> None:
         for way in ways(case)
         if not options.ways or way in options.ways
     ]
-    print(*bias_over_seeds(run_all(run, jobs, notes, options.json)), sep="\n")
+    for line in bias_over_seeds(run_all(run, jobs, notes, options.json)):
+        print(line)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,21 @@ def test_the_likelihood_becomes_a_treatment(catalogue, text, noise, learn):
 
 
 @pytest.mark.parametrize(
+    ("preset", "columns", "measured"),
+    [
+        ({}, {}, "distance"),
+        ({}, {"parallax": "plx"}, "parallax"),
+        ({"preset": "zhang2023"}, {}, "parallax"),
+        ({"preset": "zhang2023"}, {"distance": "d", "distance_error": ["d16", "d84"]}, "distance"),
+    ],
+)
+def test_distances_are_what_the_columns_say_they_come_from(catalogue, preset, columns, measured):
+    given = {**LEAST, "catalogue": {**LEAST["catalogue"], **preset, "columns": columns}}
+    stars = catalogue([60.0, 61], [0.0, 1], [200.0, 250], [0.1, 0.2], [0.03, 0.03])
+    assert build.treatment(Config.from_dict(given), stars).measured == measured
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ('distance = "guess"', "marginal"),

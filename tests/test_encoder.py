@@ -284,7 +284,7 @@ def test_a_seed_worse_than_the_prior_is_dropped(sky, monkeypatch):
     sure = {"accuracy": {"information": [0.0], "error": [0.01]}, "trust": {"extinction": [0.1, 2], "cell": [0, 99]}}
     absurd = Encoder(DifferenceNet(1000.0), RECORD | sure)
     assert seed(stars, model, absurd) is not None  # it can be mended
-    monkeypatch.setattr("gpdust.encoder.agreement.UPDATES", 0)
+    monkeypatch.setattr("gpdust.encoder.reconstruction.UPDATES", 0)
     assert seed(stars, model, absurd) is None
 
 

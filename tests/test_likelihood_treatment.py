@@ -116,6 +116,8 @@ def test_percentiles_have_a_prior_in_them_already(small_grid, small_prior):
         assert model.treatment.nodes.prior == prior
         assert model.likelihood.options.prior == prior
         assert any(f"prior: {prior}" in note for note in model.notes)
+    parallaxes = gpdust.StarTreatment(measured="parallax")
+    assert parallaxes.star_by_star(stars(**sides), small_grid).options.prior == "uniform-density"
     given = gpdust.StarTreatment(nodes=NodeOptions(prior="exponential-disc"))
     assert gpdust.DustModel(stars(**sides), small_grid, small_prior(), treatment=given).likelihood.options.prior == (
         "exponential-disc"

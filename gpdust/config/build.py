@@ -142,11 +142,10 @@ def treatment(config: Config, stars: StarCatalogue) -> StarTreatment:
     if section.noise == "mixture":
         width = section.bad_width
         numbers["bad_width"] = float(np.std(extinction)) if width is None else as_float(width, MAGNITUDE, "bad_width")
-    parallax = "parallax" in section_columns(config) and "distance" not in config.catalogue.columns
     with blaming("likelihood"):
         return StarTreatment(
             distance=section.distance,
-            measured=section.measured or ("parallax" if parallax else "distance"),
+            measured=section.measured or _measured(config),
             noise=kind(**numbers),
             learn=tuple(name for name, key in keys.items() if key in learned),
             asymmetric=section.asymmetric,
@@ -157,11 +156,14 @@ def treatment(config: Config, stars: StarCatalogue) -> StarTreatment:
         )
 
 
-def section_columns(config: Config) -> set[str]:
-    """What the columns of the catalogue were mapped to, by the configuration or its preset."""
+def _measured(config: Config) -> str:
+    """What the distances come from: columns of the configuration go before those of its preset."""
     section = config.catalogue
-    columns = dict(PRESETS[section.preset].columns) if section.preset else {}
-    return set(columns) | set(section.columns)
+    of_preset = PRESETS[section.preset].columns if section.preset else {}
+    for columns in (section.columns, of_preset):
+        if found := {"distance", "parallax"} & set(columns):
+            return found.pop()
+    return "distance"
 
 
 def prior(config: Config) -> InducingGP | SpectralGP:

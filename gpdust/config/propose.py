@@ -13,7 +13,6 @@ from gpdust.config.cost import Cost, Size
 from gpdust.errors import ConfigError
 from gpdust.grid import RayGrid, Region
 from gpdust.likelihood import StarTreatment
-from gpdust.likelihood.treatment import usual_distance_prior
 from gpdust.prior import SampledVolume, SpectralGP
 from gpdust.units import DEGREE, MAGNITUDE, PARSEC, as_array
 
@@ -162,7 +161,7 @@ def _likelihood(stars: StarCatalogue) -> dict[str, object]:
     """Learned scatter: stated errors are seldom all there is; distances are summed over where they have errors."""
     proposed: dict[str, object] = {"extra_scatter": "learn" if len(stars) <= MOST_SINGLE else 0.0}
     if stars.distance_error is not None:
-        proposed = {"distance": "marginal", "distance_prior": usual_distance_prior(stars), **proposed}
+        proposed = {"distance": "marginal", "distance_prior": StarTreatment().distance_prior(stars), **proposed}
     return proposed
 
 

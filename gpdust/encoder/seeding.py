@@ -10,10 +10,10 @@ from scipy.ndimage import map_coordinates
 
 from gpdust.catalogue import StarCatalogue
 from gpdust.encoder.accuracy import log_density
-from gpdust.encoder.agreement import agreeing
 from gpdust.encoder.cube import CubeGrid
 from gpdust.encoder.encoder import Encoder
 from gpdust.encoder.neighbours import ExtinctionCube, positions_in
+from gpdust.encoder.reconstruction import image_space_reconstruction
 from gpdust.encoder.tiles import cover
 from gpdust.errors import EncoderError
 from gpdust.grid import RayGrid
@@ -63,7 +63,7 @@ def seed(stars: StarCatalogue, model: DustModel, encoder: Encoder | None = None)
     guess, error = (torch.from_numpy(found).flatten() for found in guessed(stars, model.grid, encoder))
     start = Start.at_prior(model.prior)
     cells, response = PriorOnCells(model, start.theta), Response(model)
-    agreed, seen = agreeing(torch.where(error.isfinite(), guess, cells.offset), response)
+    agreed, seen = image_space_reconstruction(torch.where(error.isfinite(), guess, cells.offset), response)
     means = projected(guess, error, cells), projected(agreed, torch.where(seen, AGREED_ERROR, math.inf), cells)
     objective, nothing = Objective(cells, response), torch.empty(0, len(start.mean), dtype=torch.float64)
     places = [start.mean] + [start.mean.lerp(mean, share) for mean in means for share in SHARES]

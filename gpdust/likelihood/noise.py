@@ -18,9 +18,9 @@ from gpdust.likelihood.noise_density import GAUSSIAN, MIXTURE, RATIOS, STUDENT, 
 class Noise:
     """Gaussian noise, and what all kinds of noise have in common.
 
-    A star's own variance σ² becomes σ² + extra² + (proportional · A)², with A the measured extinction of it and of its
-    neighbours, see `local_extinction`: that of the map would let the fit raise the noise where it does not fit. Lower
-    and upper errors that differ make a split normal (or split Student-t) of the density.
+    A star's own variance σ² becomes σ² + extra² + (proportional · A)², with A what its neighbours measured (see
+    `local_extinction`): that of the map would let the fit raise the noise where it does not fit. Lower and upper errors
+    that differ make a split normal (or split Student-t) of the density.
 
     Attributes
     ----------

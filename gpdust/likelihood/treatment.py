@@ -10,6 +10,7 @@ import numpy as np
 from gpdust.catalogue import StarCatalogue
 from gpdust.errors import ConfigError
 from gpdust.grid import RayGrid
+from gpdust.likelihood.distance_priors import DistancePrior
 from gpdust.likelihood.distances import DistanceMeasurements, MeasuredDistances, MeasuredParallaxes
 from gpdust.likelihood.free_noise import FreeNoise
 from gpdust.likelihood.local_extinction import local_extinction
@@ -91,11 +92,16 @@ class StarTreatment:
             **(description | {"noise": noise, "nodes": NodeOptions(**nodes), "learn": tuple(description["learn"])})
         )
 
+    def distance_prior(self, stars: StarCatalogue) -> str | DistancePrior:
+        """The one given, or uniform density; but flat for percentiles, which have somebody's prior in them already."""
+        percentiles = self.measured == "distance" and stars.distance_lower_error is not None
+        return self.nodes.prior or ("flat" if percentiles else "uniform-density")
+
     def for_stars(self, stars: StarCatalogue, grid: RayGrid) -> StarTreatment:
         """The same with a distance prior and a number of parts of a cell that suit a catalogue, or its first chunk."""
         if not len(stars):
             return self
-        nodes = replace(self.nodes, prior=self.nodes.prior or usual_distance_prior(stars))
+        nodes = replace(self.nodes, prior=self.distance_prior(stars))
         columns = ((stars.distance, PARSEC), (stars.extinction, MAGNITUDE), (stars.extinction_error, MAGNITUDE))
         return replace(self, nodes=nodes.chosen(grid, *(as_array(column, unit, "") for column, unit in columns)))
 
@@ -128,7 +134,7 @@ class StarTreatment:
         l, b = as_array(stars.l, DEGREE, "l"), as_array(stars.b, DEGREE, "b")
         distances, local = self._distances(stars, distance), self._local(stars)
         measured = MeasuredStars.make(l, b, distances, extinction, lower, upper, first, local)
-        nodes = replace(self.nodes, prior=self.nodes.prior or usual_distance_prior(stars))
+        nodes = replace(self.nodes, prior=self.distance_prior(stars))
         return MarginalLikelihood.from_stars(grid, measured, self.noise, nodes)
 
     def padding(self, stars: StarCatalogue, far: u.Quantity) -> u.Quantity:
@@ -163,7 +169,7 @@ class StarTreatment:
             share = as_array(stars.distance_error, PARSEC, "distance_error") / as_array(
                 stars.distance, PARSEC, "distance"
             )
-            prior = self.nodes.prior or usual_distance_prior(stars)
+            prior = self.distance_prior(stars)
             typical = f"median {np.median(share):.1%}" if len(stars) else "no star"
             notes.append(
                 {
@@ -212,11 +218,6 @@ class StarTreatment:
             return MeasuredDistances.with_error(distance, error)
         sides = (as_array(getattr(stars, f"distance_{side}_error"), PARSEC, side) for side in ("lower", "upper"))
         return MeasuredDistances(distance, *sides)
-
-
-def usual_distance_prior(stars: StarCatalogue) -> str:
-    """Uniform density; but flat for percentiles, which have a prior in them already."""
-    return "uniform-density" if stars.distance_lower_error is None else "flat"
 
 
 def _compressed(

@@ -45,6 +45,8 @@ def log_predictive_density(posterior: Posterior, stars: StarCatalogue, samples: 
         raise PosteriorError(f"{off} of {len(stars)} stars lie off the grid of the fit: {posterior.grid!r}")
     nodes = replace(posterior.treatment.nodes, least_share=0.0)
     likelihood = replace(posterior.treatment, nodes=nodes).star_by_star(stars, posterior.grid)
+    if likelihood.n_stars != len(stars):
+        raise PosteriorError(f"only {likelihood.n_stars} of {len(stars)} stars can be used: {likelihood.report}")
     each = np.empty((samples, len(stars)))
     for rays, _, extinction in posterior.sample_chunks(posterior.grid, samples, seed):
         part = likelihood[rays]

@@ -1,4 +1,4 @@
-"""A guess of the density made to agree with the stars, cell by cell and without a prior."""
+"""Image space reconstruction: a guess of the density made to agree with the stars, cell by cell, without a prior."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ UPDATES = 10  # more of them fit the noise
 MOST = 3.0  # times as dense, or a third as dense, in one update
 
 
-def agreeing(log_density: torch.Tensor, response: Response) -> tuple[torch.Tensor, torch.Tensor]:
+def image_space_reconstruction(log_density: torch.Tensor, response: Response) -> tuple[torch.Tensor, torch.Tensor]:
     """A density after some multiplicative updates by what the stars say of it.
 
-    For stars with exact distances ρ ← ρ · Rᵀh / RᵀWA, which is one where they fit: the image space reconstruction
-    algorithm. Others change h − WA and W with the density.
+    For stars with exact distances ρ ← ρ · Rᵀh / RᵀWA, a factor that is one where they fit. For others h − WA and W
+    change with the density.
 
     Parameters
     ----------

@@ -9,8 +9,8 @@ import torch
 from numpy.testing import assert_allclose
 
 import gpdust
-from gpdust.encoder import agreement
-from gpdust.encoder.agreement import agreeing
+from gpdust.encoder import reconstruction
+from gpdust.encoder.reconstruction import image_space_reconstruction
 from gpdust.inference.response import Response
 
 REGION = gpdust.Region((50, 60) * u.deg, (-5, 5) * u.deg, (200, 300) * u.pc, background=50 * u.pc)
@@ -44,14 +44,14 @@ def flat(response: Response, density: float) -> torch.Tensor:
 @pytest.mark.parametrize("factor", [0.1, 0.5, 2.0])
 def test_a_wrong_density_becomes_that_which_the_stars_see(response, factor):
     start = flat(response, factor * DENSITY)
-    found, seen = agreeing(start, response)
+    found, seen = image_space_reconstruction(start, response)
     assert response.energy(found) < response.energy(start)
     assert float(10 ** found[seen].median()) == pytest.approx(DENSITY, rel=0.1)
 
 
 def test_what_fits_stays_and_what_no_star_sees_stays(response):
     truth = flat(response, DENSITY)
-    found, seen = agreeing(truth, response)
+    found, seen = image_space_reconstruction(truth, response)
     inside = np.zeros(response.shape, dtype=bool)
     inside[:, :4] = True
     assert seen.numpy()[inside.ravel()].all()
@@ -62,10 +62,10 @@ def test_what_fits_stays_and_what_no_star_sees_stays(response):
 
 def test_no_update_makes_stars_with_exact_distances_less_likely(make_response, monkeypatch):
     response = make_response()
-    monkeypatch.setattr(agreement, "UPDATES", 1)
+    monkeypatch.setattr(reconstruction, "UPDATES", 1)
     place, energies = flat(response, 5 * DENSITY), []
     for _ in range(8):
         energies.append(float(response.energy(place)))
-        place, _ = agreeing(place, response)
+        place, _ = image_space_reconstruction(place, response)
     assert np.all(np.diff(energies) <= 1e-6)  # none is left where nothing is noisy
     assert energies[1] < energies[0]
