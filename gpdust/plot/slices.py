@@ -93,7 +93,7 @@ def plot_uncertainty(
     low, median, high = (values_of(maps, quantity, percentile) for percentile in (16, 50, 84))
     with np.errstate(divide="ignore", invalid="ignore"):
         relative = np.where(median > 0, (high - low) / 2 / median, np.nan)
-    label = f"relative uncertainty of {quantity} (half of 16–84 % / median)"
+    label = f"relative uncertainty of {quantity}\n(half of 16–84 % / median)"
     return _draw(maps.grid, [relative], distances, quantity, label, axes, norm, cmap)[0]
 
 
