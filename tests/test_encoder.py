@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import gpdust
 from gpdust.encoder import CubeGrid, CubeMaps, Encoder, ExtinctionCube, TrustWarning, guessed, seed
 from gpdust.encoder.maps import RunningMoments
+from gpdust.encoder.reconstruction import image_space_reconstruction
 from gpdust.encoder.tiles import cover
 from gpdust.errors import EncoderError
 from gpdust.inference.cells import PriorOnCells
@@ -277,6 +278,24 @@ def test_a_seed_goes_as_far_towards_the_guess_as_pays(sky):
 
     assert value(near) < value(far) < value(start.mean)
     assert value(start.mean + 2 * (far - start.mean)) > value(far)
+
+
+def test_a_seed_has_no_holes_from_which_a_fit_would_have_to_climb(sky, monkeypatch):
+    stars, model = sky
+    start = Start.at_prior(model.prior)
+    cells = PriorOnCells(model, start.theta)
+    holes = torch.arange(0, 8 * 8 * 12, 40)
+
+    def with_holes(log_density: torch.Tensor, response: Response) -> tuple[torch.Tensor, torch.Tensor]:
+        found, seen = image_space_reconstruction(torch.zeros_like(log_density) + cells.offset, response)
+        found[holes] = -9.0
+        return found, seen
+
+    monkeypatch.setattr("gpdust.encoder.seeding.image_space_reconstruction", with_holes)
+    absurd = Encoder(DifferenceNet(1000.0), RECORD | {"trust": {"extinction": [0.1, 2], "cell": [0, 99]}})
+    found = seed(stars, model, absurd)
+    below = cells.log_density(found.mean) - cells.log_density(start.mean)
+    assert -0.5 < below[holes].min() < -0.05
 
 
 def test_a_seed_worse_than_the_prior_is_dropped(sky, monkeypatch):

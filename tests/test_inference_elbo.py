@@ -126,3 +126,21 @@ def test_the_reported_elbo_of_a_fit_is_that_of_its_posterior(small_model, mock_s
     expected = likelihood.mean() - float(torch.distributions.kl_divergence(q, p))
     assert 0 < error < 0.5
     assert abs(elbo - expected) < 5 * math.hypot(error, likelihood.std() / math.sqrt(20_000))
+
+
+@pytest.mark.parametrize("engine", ["natural", "mgvi"])
+def test_the_draws_that_the_mean_was_fitted_to_do_not_flatter_the_elbo(small_model, mock_stars, engine):
+    """Few stars, wide draws and one pair of them: its own draws would put the ELBO far above that of its posterior."""
+    stars = mock_stars(8)
+    model = small_model(stars, amplitude=0.6)
+    options = {"samples": 2, "progress": False, "tolerance": 1e-3, "sample_tolerance": 1e-3, "seed": 1}
+    posterior = gpdust.fit(model, engine="natural", **options)
+    report = posterior.report if engine == "natural" else gpdust.fit(model, engine=engine, **options).report
+    q = torch.distributions.MultivariateNormal(posterior.mean, posterior.scale @ posterior.scale.mT)
+    p = torch.distributions.MultivariateNormal(torch.zeros(12).double(), torch.eye(12).double())
+    likelihood = log_likelihood_by_hand(model, stars, q.sample((20_000,)).numpy())
+    divergence = float(torch.distributions.kl_divergence(q, p))
+    expected, error = likelihood.mean() - divergence, likelihood.std() / math.sqrt(20_000)
+    assert abs(report.elbo - expected) < 0.3 + 4 * math.hypot(report.elbo_error, error)
+    with_its_own_draws = posterior.trace.elbo[-1] + 0.5 * float(posterior.mean.square().sum()) - divergence
+    assert with_its_own_draws > expected + 10 * report.elbo_error

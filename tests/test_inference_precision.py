@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 
 import gpdust
 from gpdust.errors import InferenceError
-from gpdust.inference import matrix_free
+from gpdust.inference import Newton, NewtonOptions, Progress, matrix_free
 from gpdust.inference import preconditioner as preconditioners
 from gpdust.inference.cells import PriorOnCells
 from gpdust.inference.conjugate_gradient import conjugate_gradient
@@ -381,3 +381,17 @@ def test_a_determinant_that_overflows_is_a_message(problem):
     precision.product = lambda latent: latent * math.nan
     with pytest.raises(InferenceError, match="not finite"):
         precision.log_determinant()
+
+
+def test_the_first_draws_have_a_preconditioner_of_their_own(spectral_model, monkeypatch):
+    """The one of the climb was made where that began, and so many solves would suffer from it."""
+    monkeypatch.setattr(preconditioners, "EXACT_CELLS", 0)  # those that are exact are never kept
+    monkeypatch.setattr(Preconditioner, "was_used", lambda *_: None)  # nor are those that turned out bad
+    engine, bar = Newton(spectral_model(), NewtonOptions(coarse_start=False), dense=False), Progress(1, shown=False)
+    climbed = engine.stage(engine.init(0), bar)
+    of_climb = engine._preconditioning._last
+    settling = engine.stage(climbed, bar)
+    of_draws = engine._preconditioning._last
+    assert of_draws is not of_climb
+    engine.stage(settling, bar)
+    assert engine._preconditioning._last is of_draws

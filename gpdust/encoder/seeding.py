@@ -29,6 +29,7 @@ CELLS = 32
 LARGE = 19.0  # pc: cells from which on the net of large regions is the nearer one (between 6 and 60 pc, in logarithm)
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of the way from the prior's mean to a guess
 AGREED_ERROR = 0.3  # dex, of a guess that agrees with the stars, and with their noise
+EMPTIEST = 0.3  # dex below the prior's mean: how much emptier a void is, stars can't tell
 CLEAR_ERROR = 0.01  # mag, of the knowledge that there is no dust in front of a region
 
 
@@ -64,6 +65,7 @@ def seed(stars: StarCatalogue, model: DustModel, encoder: Encoder | None = None)
     start = Start.at_prior(model.prior)
     cells, response = PriorOnCells(model, start.theta), Response(model)
     agreed, seen = image_space_reconstruction(torch.where(error.isfinite(), guess, cells.offset), response)
+    agreed = torch.maximum(agreed, cells.offset - EMPTIEST)  # lower ones have far to come back, and hold up the others
     means = projected(guess, error, cells), projected(agreed, torch.where(seen, AGREED_ERROR, math.inf), cells)
     objective, nothing = Objective(cells, response), torch.empty(0, len(start.mean), dtype=torch.float64)
     places = [start.mean] + [start.mean.lerp(mean, share) for mean in means for share in SHARES]

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
 
@@ -51,13 +52,16 @@ RELATIVE = 0.03  # of what the first step gains with new draws: less is not wort
 LESS_MIXING, LEAST_MIXING = 0.6, 0.2
 MOST_ROUNDS = 20  # of new draws
 FEW_LATENTS = 1000  # of which draws cost little without a matrix too
-CHEAP_SAMPLES = 200  # while hyperparameters are learned: few draws mislead them
+CHEAP_SAMPLES = 200  # while hyperparameters are learned, since few draws mislead them; and for an ELBO
 CURVATURE, FINAL_CURVATURE = 0.5, 0.1  # tolerances of its solves: steps of θ, and its errors
 LEARN_STEPS = 8  # of the mean between steps of θ, at most
 SHORT = 10.0  # tolerances of which the mean may then be short: the gradient by θ knows of it to first order
 NOISE_DRAWS = 4  # of the map, for the parameters of the noise, which hardly depend on them
 NOISE_MOVED = 0.3  # of its standard errors: what must settle before the rest can
 MATRIX_NUMBERS = 50_000_000  # of a Hessian averaged over draws, for all rays
+ELBO_PAIRS, ELBO_BATCHES = 10, 3  # of new draws, one batch after another until the ELBO is known well enough
+ELBO_NUMBERS = 10_000_000  # of a batch on the cells, where draws cost little and a batch is larger
+ELBO_SEEDS = 1_000_003  # from batch to batch: far from the seeds that anyone gives
 STUCK = 1e3  # a damping with which steps are so short that they promise nothing
 
 
@@ -169,8 +173,7 @@ class Newton:
             return step_back(state)
 
     def _learn_at(self, objective: Objective, state: NewtonState) -> NewtonState:
-        cheap = self.dense or self.model.prior.latent_size <= FEW_LATENTS
-        samples = max(self.options.samples, CHEAP_SAMPLES) if cheap else self.options.samples
+        samples = max(self.options.samples, CHEAP_SAMPLES) if self._draws_cost_little else self.options.samples
         state = self._redraw(state, objective, self.options.sample_tolerance, samples)
         tolerance = SHORT * self.options.tolerance
         state, place = self._find_mean(state, objective, tolerance, at_most=LEARN_STEPS, leave_last=True)
@@ -217,6 +220,10 @@ class Newton:
         return replace(state, phase="done")
 
     # Parts
+
+    @property
+    def _draws_cost_little(self) -> bool:
+        return self.dense or self.model.prior.latent_size <= FEW_LATENTS
 
     @staticmethod
     def _less_mixing(state: NewtonState) -> NewtonState:
@@ -279,6 +286,8 @@ class Newton:
         self, state: NewtonState, objective: Objective, tolerance: float, samples: int | None = None
     ) -> NewtonState:
         """Draws of q around the mean, from the same standard normals every time."""
+        if not len(state.draws) and self._preconditioning:  # the first solves of many right sides at once
+            self._preconditioning.let_go()
         precision = self._precision(objective, objective.place(state.mean, state.draws))
         pairs = (samples or self.options.samples) // 2
         start = state.draws if len(state.draws) == pairs else None
@@ -293,6 +302,12 @@ class Newton:
         generator = torch.Generator().manual_seed(seed)
         latents = torch.randn(pairs, self.model.prior.latent_size, dtype=torch.float64, generator=generator)
         return latents, torch.randn(pairs, math.prod(self.response.shape), dtype=torch.float64, generator=generator)
+
+    def _unseen(self, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Batches of standard normals that no draw of the fit is made of."""
+        many = min(CHEAP_SAMPLES // 2, ELBO_NUMBERS // math.prod(self.response.shape))
+        pairs = max(ELBO_PAIRS, many) if self._draws_cost_little else ELBO_PAIRS
+        return (self._standard(seed + batch * ELBO_SEEDS, pairs) for batch in range(1, ELBO_BATCHES + 1))
 
     def _find_mean(
         self,
@@ -350,7 +365,8 @@ class Newton:
             state.theta_covariance = self._curvature(state, FINAL_CURVATURE, state.seed).covariance
         if len(state.noise) and not len(state.noise_covariance):
             state.noise_covariance = self._with_best_noise(replace(state, draws=draws), objective).noise_covariance
-        elbo, error = gaussian_elbo(objective, place, precision, state.theta, state.theta_covariance)
+        elbo, error = gaussian_elbo(objective, place, precision, self._unseen(state.seed))
+        elbo -= theta_divergence(state.theta, state.theta_covariance)
         elbo -= theta_divergence(state.noise, state.noise_covariance)
         spread = precision.covariance_factor() if isinstance(precision, DensePrecision) else draws
         return spread, self._report(state, elbo, error)

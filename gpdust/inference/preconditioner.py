@@ -159,6 +159,10 @@ class Preconditioning:
                 self._shared = SharedLatents(self._coarse.prior.box, model.prior.box)
         self._last: Preconditioner | None = None
 
+    def let_go(self) -> None:
+        """Have a new one made for the next place: one that is not quite right costs much where many solves follow."""
+        self._last = None
+
     def at(self, objective: Objective, place: Place) -> Preconditioner:
         """The last preconditioner, wherever it was built, or one for this place."""
         theta = objective.cells.theta
