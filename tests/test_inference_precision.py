@@ -383,15 +383,17 @@ def test_a_determinant_that_overflows_is_a_message(problem):
         precision.log_determinant()
 
 
-def test_the_first_draws_have_a_preconditioner_of_their_own(spectral_model, monkeypatch):
-    """The one of the climb was made where that began, and so many solves would suffer from it."""
+@pytest.mark.parametrize("bad", [True, False])
+def test_the_first_draws_have_a_preconditioner_of_their_own_where_the_last_was_bad(spectral_model, monkeypatch, bad):
+    """That of the climb was made where that began; many solves would suffer more from it than the few it served."""
     monkeypatch.setattr(preconditioners, "EXACT_CELLS", 0)  # those that are exact are never kept
-    monkeypatch.setattr(Preconditioner, "was_used", lambda *_: None)  # nor are those that turned out bad
+    monkeypatch.setattr(preconditioners, "USUAL", -1 if bad else 1000)
+    monkeypatch.setattr(Preconditioner, "is_stale", lambda *_: False)
     engine, bar = Newton(spectral_model(), NewtonOptions(coarse_start=False), dense=False), Progress(1, shown=False)
     climbed = engine.stage(engine.init(0), bar)
     of_climb = engine._preconditioning._last
     settling = engine.stage(climbed, bar)
     of_draws = engine._preconditioning._last
-    assert of_draws is not of_climb
+    assert (of_draws is not of_climb) == bad
     engine.stage(settling, bar)
     assert engine._preconditioning._last is of_draws

@@ -59,8 +59,9 @@ SHORT = 10.0  # tolerances of which the mean may then be short: the gradient by 
 NOISE_DRAWS = 4  # of the map, for the parameters of the noise, which hardly depend on them
 NOISE_MOVED = 0.3  # of its standard errors: what must settle before the rest can
 MATRIX_NUMBERS = 50_000_000  # of a Hessian averaged over draws, for all rays
-ELBO_PAIRS, ELBO_BATCHES = 10, 3  # of new draws, one batch after another until the ELBO is known well enough
+ELBO_PAIRS = (4, 10, 16)  # of new draws, one batch after another until the ELBO is known well enough
 ELBO_NUMBERS = 10_000_000  # of a batch on the cells, where draws cost little and a batch is larger
+FLATTERED = 10.0  # nats, by the fit's own draws, from which on it says so
 ELBO_SEEDS = 1_000_003  # from batch to batch: far from the seeds that anyone gives
 STUCK = 1e3  # a damping with which steps are so short that they promise nothing
 
@@ -286,8 +287,8 @@ class Newton:
         self, state: NewtonState, objective: Objective, tolerance: float, samples: int | None = None
     ) -> NewtonState:
         """Draws of q around the mean, from the same standard normals every time."""
-        if not len(state.draws) and self._preconditioning:  # the first solves of many right sides at once
-            self._preconditioning.let_go()
+        if not len(state.draws) and self._preconditioning:
+            self._preconditioning.before_many_solves()
         precision = self._precision(objective, objective.place(state.mean, state.draws))
         pairs = (samples or self.options.samples) // 2
         start = state.draws if len(state.draws) == pairs else None
@@ -305,9 +306,9 @@ class Newton:
 
     def _unseen(self, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Batches of standard normals that no draw of the fit is made of."""
-        many = min(CHEAP_SAMPLES // 2, ELBO_NUMBERS // math.prod(self.response.shape))
-        pairs = max(ELBO_PAIRS, many) if self._draws_cost_little else ELBO_PAIRS
-        return (self._standard(seed + batch * ELBO_SEEDS, pairs) for batch in range(1, ELBO_BATCHES + 1))
+        many = min(CHEAP_SAMPLES // 2, ELBO_NUMBERS // math.prod(self.response.shape)) if self._draws_cost_little else 0
+        for batch, pairs in enumerate(ELBO_PAIRS, 1):
+            yield self._standard(seed + batch * ELBO_SEEDS, max(pairs, many))
 
     def _find_mean(
         self,
@@ -365,11 +366,15 @@ class Newton:
             state.theta_covariance = self._curvature(state, FINAL_CURVATURE, state.seed).covariance
         if len(state.noise) and not len(state.noise_covariance):
             state.noise_covariance = self._with_best_noise(replace(state, draws=draws), objective).noise_covariance
-        elbo, error = gaussian_elbo(objective, place, precision, self._unseen(state.seed))
+        elbo, error, flattery = gaussian_elbo(objective, place, precision, self._unseen(state.seed))
         elbo -= theta_divergence(state.theta, state.theta_covariance)
         elbo -= theta_divergence(state.noise, state.noise_covariance)
         spread = precision.covariance_factor() if isinstance(precision, DensePrecision) else draws
-        return spread, self._report(state, elbo, error)
+        report = self._report(state, elbo, error)
+        if flattery > max(FLATTERED, 5 * error):
+            words = f"the mean follows its {2 * len(draws)} draws by {flattery:.0f} nats: more samples would fit better"
+            report = replace(report, reason=f"{report.reason}; {words}")
+        return spread, report
 
     def _report(self, state: NewtonState, elbo: float, error: float) -> StoppingReport:
         rounding = ROUNDING * abs(state.trace.elbo[-1]) if len(state.trace) else 0.0

@@ -79,6 +79,8 @@ class Preconditioner:
         Dimensions of Q.
     log_determinant : float
         Ln |P|, nats.
+    excess : int
+        Iterations that a new one would have saved, times right sides.
     """
 
     def __init__(self, cells: PriorOnCells, metric: PlainMetric, shared: SharedLatents | None = None) -> None:
@@ -90,7 +92,7 @@ class Preconditioner:
         else:
             most = min(n, MOST_VECTORS, max(BLOCK, MOST_NUMBERS // n))
             self._basis, projected = krylov_space(self._information, n, most, REST)
-        self._excess = 0
+        self.excess = 0
         self.rank = len(projected)
         factor, failed = torch.linalg.cholesky_ex(projected.add_(torch.eye(self.rank, dtype=projected.dtype)))
         if failed or not torch.isfinite(factor).all():
@@ -100,12 +102,12 @@ class Preconditioner:
 
     def was_used(self, iterations: int, rows: int) -> None:
         """Keep account of what a new one would have saved."""
-        self._excess += rows * max(0, iterations - USUAL)
+        self.excess += rows * max(0, iterations - USUAL)
 
     def is_stale(self, theta: torch.Tensor) -> bool:
         """Whether a new one would pay at other hyperparameters, or has already cost more than it takes to build."""
         moved = bool(((theta - self._cells.theta).abs() > MOVED).any())
-        return self._basis is None or moved or self._excess > self.rank
+        return self._basis is None or moved or self.excess > self.rank
 
     def _information(self, edges: torch.Tensor) -> torch.Tensor:
         """A y: (batch, cells) to (batch, cells)."""
@@ -159,9 +161,10 @@ class Preconditioning:
                 self._shared = SharedLatents(self._coarse.prior.box, model.prior.box)
         self._last: Preconditioner | None = None
 
-    def let_go(self) -> None:
-        """Have a new one made for the next place: one that is not quite right costs much where many solves follow."""
-        self._last = None
+    def before_many_solves(self) -> None:
+        """Let go of a preconditioner that has cost more iterations than usual, however few right sides there were."""
+        if self._last is not None and self._last.excess:
+            self._last = None
 
     def at(self, objective: Objective, place: Place) -> Preconditioner:
         """The last preconditioner, wherever it was built, or one for this place."""
