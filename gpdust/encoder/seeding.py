@@ -36,10 +36,10 @@ CLEAR_ERROR = 0.01  # mag, of the knowledge that there is no dust in front of a 
 def seed(stars: StarCatalogue, model: DustModel, encoder: Encoder | None = None) -> Start | None:
     """Start a fit where a V-net sees the dust.
 
-    The net's log-density is read at the model's cells and made to agree with the stars. That, and the guess itself,
-    each cell with the error that the net showed in its validation where stars knew as much, are projected on the
-    model's prior. From the prior's mean the start goes towards the better of both as far as the stars and the prior
-    together gain by it: a few cells that the net sees too dense may spoil the whole guess.
+    The net's log-density is read at the model's cells and made to agree with the stars, with and without holes. These
+    guesses and the net's own, each cell with the error that the net showed in its validation where stars knew as much,
+    are projected on the model's prior. From the prior's mean the start goes towards the best of them as far as the
+    stars and the prior together gain by it: a few cells that the net sees too dense may spoil the whole guess.
 
     Parameters
     ----------
@@ -65,8 +65,9 @@ def seed(stars: StarCatalogue, model: DustModel, encoder: Encoder | None = None)
     start = Start.at_prior(model.prior)
     cells, response = PriorOnCells(model, start.theta), Response(model)
     agreed, seen = image_space_reconstruction(torch.where(error.isfinite(), guess, cells.offset), response)
-    agreed = torch.maximum(agreed, cells.offset - EMPTIEST)  # lower ones have far to come back, and hold up the others
-    means = projected(guess, error, cells), projected(agreed, torch.where(seen, AGREED_ERROR, math.inf), cells)
+    filled = torch.maximum(agreed, cells.offset - EMPTIEST)  # a fit climbs out of holes slowly, all cells with it
+    known = torch.where(seen, AGREED_ERROR, math.inf)
+    means = [projected(guess, error, cells), projected(agreed, known, cells), projected(filled, known, cells)]
     objective, nothing = Objective(cells, response), torch.empty(0, len(start.mean), dtype=torch.float64)
     places = [start.mean] + [start.mean.lerp(mean, share) for mean in means for share in SHARES]
     values = [objective.slope(objective.place(place, nothing))[0] for place in places]
