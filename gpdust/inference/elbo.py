@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 
@@ -11,6 +11,8 @@ from gpdust.inference.objective import Objective, Place
 from gpdust.inference.precision import Precision
 
 DRAW_TOLERANCE = 0.03  # of the solves for new draws
+PAIRS = (4, 10, 16)  # of new draws, one batch after another until the ELBO is known well enough
+SEEDS = 1_000_003  # from batch to batch: far from the seeds that anyone gives
 WELL_KNOWN, SHARE_KNOWN = 0.5, 0.3  # nats, and of the determinant's error: a scatter of few draws may be too small
 
 
@@ -20,6 +22,14 @@ def theta_divergence(theta: torch.Tensor, covariance: torch.Tensor) -> float:
         return 0.0
     trace = float(covariance.diagonal().sum())
     return 0.5 * (trace + float(theta.square().sum()) - len(theta) - float(torch.logdet(covariance)))
+
+
+def unseen(
+    standard: Callable[[int, int], tuple[torch.Tensor, torch.Tensor]], seed: int, least: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Batches, of at least so many pairs, of standard normals that no draw of a fit with that seed is made of."""
+    for batch, pairs in enumerate(PAIRS, 1):
+        yield standard(seed + batch * SEEDS, max(pairs, least))
 
 
 def gaussian_elbo(

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import replace
 
@@ -26,7 +25,7 @@ from gpdust.inference.cells import PriorOnCells
 from gpdust.inference.coarse_start import CoarseStart, coarser_cells
 from gpdust.inference.convergence import StoppingReport, StoppingRule
 from gpdust.inference.curvature import ThetaCurvature
-from gpdust.inference.elbo import gaussian_elbo, theta_divergence
+from gpdust.inference.elbo import gaussian_elbo, theta_divergence, unseen
 from gpdust.inference.matrix_free import MatrixFreePrecision
 from gpdust.inference.mean import ROUNDING, find_mean
 from gpdust.inference.newton_options import NewtonOptions
@@ -59,10 +58,8 @@ SHORT = 10.0  # tolerances of which the mean may then be short: the gradient by 
 NOISE_DRAWS = 4  # of the map, for the parameters of the noise, which hardly depend on them
 NOISE_MOVED = 0.3  # of its standard errors: what must settle before the rest can
 MATRIX_NUMBERS = 50_000_000  # of a Hessian averaged over draws, for all rays
-ELBO_PAIRS = (4, 10, 16)  # of new draws, one batch after another until the ELBO is known well enough
 ELBO_NUMBERS = 10_000_000  # of a batch on the cells, where draws cost little and a batch is larger
 FLATTERED = 10.0  # nats, by the fit's own draws, from which on it says so
-ELBO_SEEDS = 1_000_003  # from batch to batch: far from the seeds that anyone gives
 STUCK = 1e3  # a damping with which steps are so short that they promise nothing
 
 
@@ -304,12 +301,6 @@ class Newton:
         latents = torch.randn(pairs, self.model.prior.latent_size, dtype=torch.float64, generator=generator)
         return latents, torch.randn(pairs, math.prod(self.response.shape), dtype=torch.float64, generator=generator)
 
-    def _unseen(self, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Batches of standard normals that no draw of the fit is made of."""
-        many = min(CHEAP_SAMPLES // 2, ELBO_NUMBERS // math.prod(self.response.shape)) if self._draws_cost_little else 0
-        for batch, pairs in enumerate(ELBO_PAIRS, 1):
-            yield self._standard(seed + batch * ELBO_SEEDS, max(pairs, many))
-
     def _find_mean(
         self,
         state: NewtonState,
@@ -366,7 +357,9 @@ class Newton:
             state.theta_covariance = self._curvature(state, FINAL_CURVATURE, state.seed).covariance
         if len(state.noise) and not len(state.noise_covariance):
             state.noise_covariance = self._with_best_noise(replace(state, draws=draws), objective).noise_covariance
-        elbo, error, flattery = gaussian_elbo(objective, place, precision, self._unseen(state.seed))
+        many = min(CHEAP_SAMPLES // 2, ELBO_NUMBERS // place.log_density.numel()) if self._draws_cost_little else 0
+        fresh = unseen(self._standard, state.seed, many)
+        elbo, error, flattery = gaussian_elbo(objective, place, precision, fresh)
         elbo -= theta_divergence(state.theta, state.theta_covariance)
         elbo -= theta_divergence(state.noise, state.noise_covariance)
         spread = precision.covariance_factor() if isinstance(precision, DensePrecision) else draws
