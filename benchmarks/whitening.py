@@ -4,6 +4,7 @@ The simulated clumps at fixed hyperparameters, a full-rank Gaussian for v, 32 pa
 Plain AdamW moves the mean of v and a Cholesky factor in the coordinates of the prior; the rest is gpdust's engine, also
 with one of its measures taken away. The prior's mean is 1e-3 mag/pc where the background is 1.6e-3, so that the start
 is not the answer. Errors are those of the density at the posterior mean of v; working them out is not on the clock.
+ELBOs are those of fits that have ended, with their errors.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from gpdust.simulate.clumps import CLUMP_REGION
 
 PARTICLES = 32
 FIRST_WEIGHT = 1e-3  # of the likelihood, where plain AdamW is tempered
-History = Iterator[tuple[float, int, torch.Tensor]]  # seconds, steps and the mean of v, now and then
+History = Iterator[tuple[float, int, torch.Tensor, str]]  # seconds, steps, the mean of v and an ELBO, now and then
 
 
 def plain_adamw(model: gpdust.DustModel, rate: float, tempered_steps: int, seed: int) -> History:
@@ -57,7 +58,7 @@ def plain_adamw(model: gpdust.DustModel, rate: float, tempered_steps: int, seed:
         optimizer.step()
         seconds, step = seconds + time.perf_counter() - started, step + 1
         if step % 10 == 0:
-            yield seconds, step, mean.detach().clone()
+            yield seconds, step, mean.detach().clone(), ""
 
 
 def engine(model: gpdust.DustModel, seed: int, **options: float) -> History:
@@ -66,7 +67,9 @@ def engine(model: gpdust.DustModel, seed: int, **options: float) -> History:
     state = svi.init(seed)
     while state.phase != "done":
         state = svi.stage(state, Progress(1, shown=False))
-        yield state.seconds, len(state.trace), state.mean
+        yield state.seconds, len(state.trace), state.mean, ""
+    report = svi.finish(state)[1]
+    yield state.seconds, len(state.trace), state.mean, f"{report.elbo:.1f} ± {report.elbo_error:.1f}"
 
 
 def unmirrored(model: gpdust.DustModel, seed: int) -> History:
@@ -109,32 +112,35 @@ def main() -> None:
         "plain AdamW, 0.01, tempered": lambda: plain_adamw(model, 0.01, tempered, seed),
         "plain AdamW, 0.003, tempered": lambda: plain_adamw(model, 0.003, tempered, seed),
         "svi": lambda: engine(model, seed),
+        "svi, AdamW for the covariance": lambda: engine(model, seed, natural_gradients=False),
         "svi, hardly tempered": lambda: engine(model, seed, temper_factor=math.inf),
         "svi, draws not mirrored": lambda: unmirrored(model, seed),
     }
     marks = [limit * part for part in (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)]
     print(machine(), f"seed {seed}, {model.stars_used}, {arguments.shape} cells, {prior}", sep="\n")
     print("median density error after so many seconds (in brackets: it had ended)")
-    print(f"{'':30}" + "".join(f"{mark:>10.1f}" for mark in marks) + f"{'steps':>8}{'ms/step':>9}", flush=True)
+    print(
+        f"{'':30}" + "".join(f"{mark:>10.1f}" for mark in marks) + f"{'steps':>8}{'ms/step':>9}{'ELBO':>17}", flush=True
+    )
     rows = {}
     for name, way in ways.items():
-        history, steps, end = [], 0, ""
+        history, steps, elbo, end = [], 0, "", ""  # of seconds and means
         try:
-            for seconds, taken, latent in way():
-                steps = taken
-                history.append((seconds, error(latent)))
-                if seconds > limit or not math.isfinite(history[-1][1]):
+            for seconds, steps, latent, elbo in way():  # noqa: B007  (the last ones are printed)
+                history.append((seconds, latent))
+                if seconds > limit or not torch.isfinite(latent).all():
                     break
         except gpdust.GpdustError as failure:
             end = f"  stopped: {str(failure).split(':')[0]}"
-        cells = []
+        cells, errors = [], []
         for mark in marks:
-            before = [value for seconds, value in history if seconds <= mark]
+            before = [latent for seconds, latent in history if seconds <= mark]
             ended = bool(history) and history[-1][0] <= mark
-            cells.append(f"{f'({before[-1]:.1%})' if ended else f'{before[-1]:.1%}':>10}" if before else f"{'–':>10}")
+            errors.append(error(before[-1]) if before else math.nan)
+            cells.append(f"{f'({errors[-1]:.1%})' if ended else f'{errors[-1]:.1%}':>10}" if before else f"{'–':>10}")
         pace = f"{1e3 * history[-1][0] / steps:>9.1f}" if history else ""
-        print(f"{name:30}{''.join(cells)}{steps:>8}{pace}{end}", flush=True)
-        rows[name] = {"history": history, "steps": steps}
+        print(f"{name:30}{''.join(cells)}{steps:>8}{pace}{elbo:>17}{end}", flush=True)
+        rows[name] = {"seconds": marks, "errors": errors, "steps": steps, "elbo": elbo}
     write_json(arguments.json, {"machine": machine(), "seed": seed, "ways": rows})
 
 

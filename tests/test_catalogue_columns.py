@@ -180,6 +180,31 @@ def test_parallaxes_become_distances():
     (weak,) = catalogue.report.flagged
     assert (weak.count, weak.rows) == (1, (2,))
     assert "1 kept although parallax is less than 5 times its error" in catalogue.summary()
+    assert catalogue.measured == "parallax"
+
+
+@pytest.mark.parametrize("suffix", ["fits", "ecsv", "vot", "parquet", "hdf5"])
+def test_that_distances_were_made_of_parallaxes_is_written_and_read(tmp_path, suffix):
+    table = plain(distance=None, parallax=[10.0, 2.0, 0.4], parallax_error=[0.1, 0.2, 0.2])
+    catalogue, path = StarCatalogue.from_table(table, units=UNITS | {"parallax": "mas"}), tmp_path / f"stars.{suffix}"
+    catalogue[:2].write(path)
+    again = StarCatalogue.read(path)
+    assert again.measured == "parallax"
+    assert_allclose(again.distance_error.value, catalogue.distance_error.value[:2])
+    others = StarCatalogue.from_table(plain(distance_error=[1.0, 2.0, 3.0]), units=UNITS)
+    assert others.measured == "distance"
+    with pytest.raises(CatalogueError, match="distances and of parallaxes"):
+        StarCatalogue.concatenate([catalogue, others])
+
+
+def test_distances_that_the_caller_names_are_no_parallaxes(tmp_path):
+    table = plain(parallax=[10.0, 2.0, 0.4])
+    assert StarCatalogue.from_table(table, units=UNITS).measured == "distance"
+    table.meta["measured"] = "by eye"
+    assert StarCatalogue.from_table(table, units=UNITS).measured == "distance"
+    table.meta["measured"] = "parallax"
+    named = StarCatalogue.from_table(table, columns={"distance": "distance"}, units=UNITS)
+    assert named.measured == "distance"
 
 
 def test_parallaxes_that_are_not_positive_are_dropped_as_such():

@@ -108,7 +108,12 @@ def test_a_file_from_before_there_were_kinds_still_means_inducing_points(key):
 def test_particles_still_mean_svi():
     config = Config.from_dict(with_keys(prior={"inducing": 9}, fit={"particles": 4, "max_steps": 450}))
     assert config.fit.engine == "svi"
-    assert build.engine_options(config) == {"max_steps": 450, "particles": 4, "tolerance": 1.0}
+    assert build.engine_options(config) == {
+        "max_steps": 450,
+        "particles": 4,
+        "natural_gradients": True,
+        "tolerance": 1.0,
+    }
     assert build.engine_settings(config) == SVIOptions(max_steps=450, particles=4)
 
 

@@ -44,19 +44,11 @@ def test_the_likelihood_becomes_a_treatment(catalogue, text, noise, learn):
     assert treatment.distance == "marginal" and treatment.nodes.prior is None
 
 
-@pytest.mark.parametrize(
-    ("preset", "columns", "measured"),
-    [
-        ({}, {}, "distance"),
-        ({}, {"parallax": "plx"}, "parallax"),
-        ({"preset": "zhang2023"}, {}, "parallax"),
-        ({"preset": "zhang2023"}, {"distance": "d", "distance_error": ["d16", "d84"]}, "distance"),
-    ],
-)
-def test_distances_are_what_the_columns_say_they_come_from(catalogue, preset, columns, measured):
-    given = {**LEAST, "catalogue": {**LEAST["catalogue"], **preset, "columns": columns}}
+@pytest.mark.parametrize("measured", ["distance", "parallax", None])
+def test_what_has_gaussian_errors_is_what_the_key_says_or_left_to_the_catalogue(catalogue, measured):
     stars = catalogue([60.0, 61], [0.0, 1], [200.0, 250], [0.1, 0.2], [0.03, 0.03])
-    assert build.treatment(Config.from_dict(given), stars).measured == measured
+    text = f'measured = "{measured}"' if measured else ""
+    assert build.treatment(with_likelihood(text), stars).measured == measured
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import torch
 from numpy.testing import assert_allclose
 
 import gpdust
+from gpdust.inference.metric import expected_hessian, gauss_newton
 from gpdust.inference.svi import SVI
 from gpdust.los import extinction_at, integrate, locate_stars
 
@@ -156,6 +157,35 @@ def test_errors_over_four_decades_are_fitted_to_their_noise(stiff, learn):
     sharp = error < 1e-3
     assert 0.4 < np.mean(residual[sharp] ** 2) < 1.3
     assert float(torch.linalg.svdvals(posterior.scale)[-1]) < 1e-2
+
+
+@pytest.fixture(scope="module")
+def wide(small_model) -> gpdust.DustModel:
+    """Few stars and wide draws, so that density is far from linear."""
+    return small_model(inducing=40, amplitude=0.6)
+
+
+@pytest.fixture(scope="module")
+def natural(wide) -> gpdust.Posterior:
+    return gpdust.fit(wide, engine="svi", progress=False)
+
+
+def test_natural_gradients_end_where_no_gaussian_does_better(wide, natural):
+    """There its inverse covariance is the prior's and the mean Hessian over its own draws, here over fresh ones."""
+    normal = torch.randn(4000, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    draws = natural.mean + torch.cat([normal, -normal]) @ natural.scale.mT
+    best = torch.eye(40) + expected_hessian(wide, natural.prior, natural.theta, None, draws)
+    values = torch.linalg.eigvalsh(natural.scale.mT @ best @ natural.scale)
+    assert_allclose(values, 1, atol=0.1)
+    metric = torch.eye(40) + gauss_newton(wide, natural.prior, natural.mean, natural.theta, None, False)
+    off = torch.linalg.eigvalsh(natural.scale.mT @ metric @ natural.scale)
+    assert (off - 1).abs().max() > 0.2  # the metric at the mean would not pass
+
+
+def test_natural_gradients_come_as_high_as_adamw_in_fewer_steps(wide, natural):
+    adamw = gpdust.fit(wide, engine="svi", progress=False, natural_gradients=False)
+    assert natural.report.elbo > adamw.report.elbo - 0.5
+    assert natural.report.steps < 0.5 * adamw.report.steps
 
 
 def test_learning_hyperparameters_gains_evidence(small_posterior, learned_posterior):

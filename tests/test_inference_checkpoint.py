@@ -8,10 +8,10 @@ from numpy.testing import assert_allclose
 import gpdust
 from gpdust.errors import InferenceError
 from gpdust.fitting import FitInterrupted
-from gpdust.inference import SVI, Newton, Progress, SVIState
+from gpdust.inference import SVI, Newton, Progress, SVIOptions, SVIState
 from gpdust.inference.checkpoint import fingerprint, load_state, save_state
 
-OPTIONS = {"temper_steps": 6, "learn_steps": 6, "polish_steps": 20}
+OPTIONS = {"learn_steps": 6, "fading_stages": 2}
 
 
 def assert_same(left: gpdust.Posterior, right: gpdust.Posterior) -> None:
@@ -28,10 +28,12 @@ def whole(small_model) -> gpdust.Posterior:
     return gpdust.fit(small_model(learn=True), engine="svi", progress=False, **OPTIONS)
 
 
-@pytest.mark.parametrize("stages", [0, 1, 3, 6])
-def test_a_state_written_and_read_goes_on_to_the_same_end(small_model, tmp_path, stages):
+@pytest.mark.parametrize(
+    ("natural", "stages"), [(True, 0), (True, 1), (True, 6), (True, 9), (True, 18), (False, 1), (False, 6)]
+)
+def test_a_state_written_and_read_goes_on_to_the_same_end(small_model, tmp_path, natural, stages):
     model, path = small_model(learn=True, learn_inducing=True), tmp_path / "fit.checkpoint"
-    svi, bar = SVI(model), Progress(1, shown=False)
+    svi, bar = SVI(model, SVIOptions(natural_gradients=natural)), Progress(1, shown=False)
     ends = []
     for interrupted in (False, True):
         state = svi.init(7)
@@ -51,7 +53,7 @@ def test_a_state_written_and_read_goes_on_to_the_same_end(small_model, tmp_path,
     assert ends[0].rule == ends[1].rule
 
 
-@pytest.mark.parametrize("step", [1, 20, 50])
+@pytest.mark.parametrize("step", [1, 20, 50, 80])
 def test_an_interrupted_fit_leaves_a_checkpoint_and_goes_on_to_the_same_end(
     small_model, tmp_path, monkeypatch, whole, step
 ):

@@ -72,14 +72,14 @@ def test_a_fit_that_converges_says_so(small_posterior):
 def test_a_fit_that_runs_out_of_steps_says_so_and_warns(small_model):
     model = small_model(learn=True)
     with pytest.warns(ConvergenceWarning, match=r"NOT converged.*max_steps"):
-        posterior = gpdust.fit(model, engine="svi", progress=False, max_steps=460, tolerance=1e-9)
+        posterior = gpdust.fit(model, engine="svi", progress=False, max_steps=100)
     assert not posterior.report.converged
 
 
 def test_a_fit_takes_no_more_steps_than_it_may(small_model):
     with pytest.warns(ConvergenceWarning):
-        posterior = gpdust.fit(small_model(learn=True), engine="svi", progress=False, max_steps=460, tolerance=1e-9)
-    assert len(posterior.trace) <= 460
+        posterior = gpdust.fit(small_model(learn=True), engine="svi", progress=False, max_steps=100)
+    assert len(posterior.trace) <= 100
 
 
 def test_too_few_steps_to_give_the_stars_their_weight_are_refused(small_model):
@@ -107,6 +107,6 @@ def test_the_trace_holds_every_hyperparameter_in_physical_units_at_every_step(le
     for name, value in learned_posterior.hyperparameters.items():
         assert trace.hyperparameters[name][-1] == pytest.approx(value, rel=1e-12)
     assert trace.hyperparameters["length_scale_x"][0] == pytest.approx(60, rel=1e-9)
-    assert sum(len(trace.elbo_of(phase)) for phase in ("temper", "learn", "polish")) == len(trace)
+    assert sum(len(trace.elbo_of(phase)) for phase in ("temper", "climb", "learn", "settle", "polish")) == len(trace)
     assert np.all(np.diff(trace.seconds) >= 0)
     assert Trace.from_dict(trace.as_dict()) == trace

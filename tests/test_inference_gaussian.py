@@ -121,3 +121,37 @@ def test_an_expanded_guide_draws_as_many(guide):
     assert several.rsample().shape == (8, SIZE)
     assert several.log_prob(several.rsample()).shape == (8,)
     assert kl_divergence(several, standard_normal()).shape == (8,)
+
+
+def precision_of(gaussian: WhitenedGaussian) -> torch.Tensor:
+    return torch.linalg.inv(gaussian.scale_matrix() @ gaussian.scale_matrix().mT)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("with_factor", [False, True])
+def test_a_natural_gradient_step_goes_a_share_of_the_way_in_precision(guide, share, with_factor):
+    start = guide if with_factor else WhitenedGaussian(guide.mean_vector, guide.rotation, guide.scale)
+    before = precision_of(start)
+    target = before + torch.diag(torch.linspace(0, 50, SIZE, dtype=torch.float64))
+    found = start.towards(target, share, most_widening=4.0)
+    assert_allclose(precision_of(found), (1 - share) * before + share * target, rtol=1e-8, atol=1e-8)
+    assert_allclose(found.rotation.mT @ found.rotation, torch.eye(SIZE), atol=1e-12)
+    assert torch.equal(found.mean_vector, start.mean_vector)
+
+
+def test_no_step_widens_a_gaussian_without_limit(guide):
+    indefinite = -100 * torch.eye(SIZE, dtype=torch.float64)
+    found = guide.towards(indefinite, 1.0, most_widening=4.0)
+    assert_allclose(precision_of(found), precision_of(guide) / 4, rtol=1e-8, atol=1e-10)
+
+
+def test_without_a_factor_it_is_the_identity(guide, theirs):
+    identity = torch.eye(SIZE, dtype=torch.float64)
+    plain, with_one = (WhitenedGaussian(guide.mean_vector, guide.rotation, guide.scale, f) for f in (None, identity))
+    value = torch.randn(3, SIZE, dtype=torch.float64)
+    assert_allclose(plain.log_prob(value), with_one.log_prob(value), rtol=1e-12)
+    assert_allclose(plain.scaled(value), with_one.scaled(value), rtol=1e-12)
+    assert_allclose(plain.log_volume(), with_one.log_volume(), rtol=1e-12)
+    assert_allclose(plain.scale_matrix(), with_one.scale_matrix(), rtol=1e-12)
+    divergences = [kl_divergence(q, standard_normal()) for q in (plain, with_one)]
+    assert_allclose(*divergences, rtol=1e-12)

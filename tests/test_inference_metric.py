@@ -5,7 +5,7 @@ import torch
 from numpy.testing import assert_allclose
 
 import gpdust.model
-from gpdust.inference.metric import gauss_newton, whiten
+from gpdust.inference.metric import expected_hessian, gauss_newton, whiten
 from gpdust.los import integrate
 
 V = 0.3 * torch.randn(12, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
@@ -55,6 +55,31 @@ def test_the_metric_is_averaged_over_draws(small_model):
     assert_allclose(averaged, torch.stack(each).mean(0), rtol=1e-10)
 
 
+def test_the_hessian_is_that_of_automatic_differentiation(small_model):
+    model = small_model()
+    nothing = torch.zeros(0, dtype=torch.float64)
+    draws = V + 0.5 * torch.randn(4, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    ours = expected_hessian(model, model.prior, nothing, None, draws)
+
+    def energy(v):
+        return -model.log_likelihood(v[None], nothing).sum()
+
+    theirs = torch.stack([torch.autograd.functional.hessian(energy, draw) for draw in draws]).mean(0)
+    assert_allclose(ours, theirs, rtol=1e-8, atol=1e-8 * theirs.abs().max())
+    metric = gauss_newton(model, model.prior, V, nothing, None, False, draws)
+    assert (ours - metric).abs().max() > 1e-3 * metric.abs().max()  # what the metric leaves out is not nothing
+
+
+def test_chunks_of_rays_do_not_change_the_hessian(small_model, monkeypatch):
+    model = small_model()
+    nothing = torch.zeros(0, dtype=torch.float64)
+    whole = expected_hessian(model, model.prior, nothing, None, V[None])
+    monkeypatch.setattr(gpdust.model, "CHUNK_BYTES", 1)
+    assert len(model.ray_chunks) == 4
+    chunked = expected_hessian(model, model.prior, nothing, None, V[None])
+    assert_allclose(chunked, whole, atol=1e-10 * whole.abs().max())
+
+
 @pytest.mark.parametrize("with_theta", [False, True])
 def test_chunks_of_rays_do_not_change_the_metric(small_model, monkeypatch, with_theta):
     model = small_model(learn=True)
@@ -89,6 +114,7 @@ def test_the_mean_moves_along_the_whitened_axes():
     origin = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
     assert_allclose(whitening.scale.sort().values, [0.1, 0.5, 1.0])
     eta = torch.tensor([0.3, -0.4, 1.2], dtype=torch.float64)
-    moved = whitening.mean(origin, eta) - origin
+    generator = torch.Generator()
+    moved = whitening.gaussian(origin, generator).scaled(eta)
     precision = information + torch.eye(3)
     assert_allclose(moved @ precision @ moved, eta @ eta, rtol=1e-12)

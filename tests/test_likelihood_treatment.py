@@ -74,6 +74,18 @@ def test_parallaxes_are_turned_back(small_grid):
     assert_allclose(found.stars.distances.error, 5.0 / DISTANCE[order] ** 2)
 
 
+def test_what_distances_were_made_of_is_what_the_catalogue_says_unless_it_is_told(small_grid, small_prior):
+    inverted = stars(measured="parallax")
+    for treatment, kind in ((None, "parallax"), ("distance", "distance"), ("parallax", "parallax")):
+        treatment = gpdust.StarTreatment(measured=treatment)
+        model = gpdust.DustModel(inverted, small_grid, small_prior(), treatment=treatment)
+        assert model.treatment.measured == kind
+        assert isinstance(model.likelihood.stars.distances, MeasuredParallaxes) == (kind == "parallax")
+        assert any("Gaussian in parallax" in note for note in model.notes) == (kind == "parallax")
+    plain = gpdust.DustModel(stars(), small_grid, small_prior())
+    assert plain.treatment.measured == "distance"
+
+
 def test_chunks_are_numbered_through(small_grid, small_prior):
     whole = gpdust.DustModel(stars(), small_grid, small_prior())
     pieces = gpdust.DustModel((stars()[[k]] for k in range(3)), small_grid, small_prior())

@@ -12,7 +12,7 @@ from astropy.table import QTable, Table
 from gpdust.catalogue.columns import StarColumns
 from gpdust.catalogue.extract import extract, mean_errors
 from gpdust.catalogue.fields import STORED, UNITS
-from gpdust.catalogue.label import Label
+from gpdust.catalogue.label import MEASURED, Label
 from gpdust.catalogue.presets import Columns, Preset
 from gpdust.catalogue.readers import read_tables
 from gpdust.catalogue.request import Request
@@ -44,6 +44,8 @@ class StarCatalogue(StarColumns):
         p50 − p16 and p84 − p50, where errors are asymmetric.
     band, quantity, reference, source : str
         What the extinction is and where it comes from; see `Label`.
+    measured : {"distance", "parallax"}
+        What has Gaussian errors: "parallax" for distances d = 1/ϖ with errors σ_d = σ_ϖ/ϖ².
     row : array_like of int, shape (stars,), optional
         Row numbers; 0, 1, 2, ... by default.
     extra : mapping of str to array, optional
@@ -76,10 +78,13 @@ class StarCatalogue(StarColumns):
         quantity: str = "A",
         reference: str = "",
         source: str = "",
+        measured: str = "distance",
         row: np.ndarray | None = None,
         extra: Mapping[str, np.ndarray] | None = None,
         strict: bool = False,
     ) -> None:
+        if measured not in MEASURED:
+            raise CatalogueError(f"measured must be one of {', '.join(MEASURED)}, got {measured!r}")
         given = locals()
         stars = {
             name: np.atleast_1d(as_array(given[name], UNITS[name], name)) for name in STORED if given[name] is not None
@@ -91,7 +96,7 @@ class StarCatalogue(StarColumns):
                 raise CatalogueError(f"{name} has shape {array.shape}, but l has {stars['l'].shape}")
         mean_errors(stars)
         keep, report = validate(stars, row, strict=strict)
-        self._set(stars, extra, row, Label(band, quantity, reference, source), report, keep)
+        self._set(stars, extra, row, Label(band, quantity, reference, source, measured), report, keep)
         _require_stars(report, source or "the catalogue")
 
     # -- reading -------------------------------------------------------------------------------------------------
@@ -224,7 +229,8 @@ class StarCatalogue(StarColumns):
         found = extract(table, request)
         row = np.arange(start, start + len(table))
         keep, report = validate(found.stars, row, found.notes, strict)
-        label = Label.of(request, words, table.meta, source)
+        measured = "parallax" if "parallax" in found.stars else "distance"
+        label = Label.of(request, words, table.meta, source, measured)
         return cls._of(found.stars, found.extra, row, label, report, keep)
 
     @classmethod

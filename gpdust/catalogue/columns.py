@@ -53,6 +53,7 @@ class StarColumns:
     quantity = _word("quantity", 'Symbol of the extinction, such as "A0".')
     reference = _word("reference", "Where the catalogue was published.")
     source = _word("source", 'The file it was read from, or "".')
+    measured = _word("measured", '"parallax" where distances were made of parallaxes, else "distance".')
 
     @classmethod
     def _of(cls, *parts: object) -> Self:

@@ -8,6 +8,8 @@ from gpdust.catalogue.request import Request
 from gpdust.catalogue.writers import FITS_KEYS
 from gpdust.errors import CatalogueError
 
+MEASURED = ("distance", "parallax")
+
 
 @dataclass(frozen=True)
 class Label:
@@ -23,17 +25,27 @@ class Label:
         Where the catalogue was published.
     source : str
         The file it was read from.
+    measured : {"distance", "parallax"}
+        What the distances and their errors were made of, which is what has errors that are simple.
     """
 
     band: str = ""
     quantity: str = "A"
     reference: str = ""
     source: str = ""
+    measured: str = "distance"
 
     @classmethod
-    def of(cls, request: Request, given: Iterable[str | None], meta: Mapping, source: str) -> "Label":
-        """Settle band, quantity and reference: the caller's (`given`), else the preset's, else the file's."""
+    def of(
+        cls, request: Request, given: Iterable[str | None], meta: Mapping, source: str, measured: str = "distance"
+    ) -> "Label":
+        """Settle band, quantity and reference: the caller's (`given`), else the preset's, else the file's.
+
+        Distances were made of what the file says where it was written by gpdust and the columns are its own.
+        """
         words = _from_meta(meta)
+        if words.get("measured") not in MEASURED or {"distance", "parallax"} & request.columns.keys():
+            words["measured"] = measured
         if request.preset:
             words["reference"] = request.preset.reference
             if "extinction" not in request.columns:  # the caller's own column need not be what the preset describes
@@ -49,15 +61,20 @@ class Label:
         measured = list(dict.fromkeys(f"{label.quantity} in band {label.band!r}" for label in labels))
         if len(measured) > 1:
             raise CatalogueError(f"catalogues of different extinctions can't be joined: {' and '.join(measured)}")
+        if len({label.measured for label in labels}) > 1:
+            raise CatalogueError(
+                "catalogues of distances and of parallaxes can't be joined: their errors differ in kind"
+            )
         references, sources = (
             "; ".join(dict.fromkeys(getattr(label, name) for label in labels if getattr(label, name)))
             for name in ("reference", "source")
         )
-        return cls(labels[0].band, labels[0].quantity, references, sources)
+        return cls(labels[0].band, labels[0].quantity, references, sources, labels[0].measured)
 
     def as_meta(self) -> dict[str, str]:
         """Return what is written into files (the file's own path is not)."""
-        return {"band": self.band, "quantity": self.quantity, "reference": self.reference}
+        words = {"band": self.band, "quantity": self.quantity, "reference": self.reference}
+        return words | {"measured": self.measured} if self.measured != MEASURED[0] else words
 
 
 def _from_meta(meta: Mapping) -> dict[str, str]:

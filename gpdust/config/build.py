@@ -11,7 +11,7 @@ import astropy.units as u
 import numpy as np
 from gpytorch.kernels import AdditiveKernel
 
-from gpdust.catalogue import PRESETS, StarCatalogue, hold_out_sightlines
+from gpdust.catalogue import StarCatalogue, hold_out_sightlines
 from gpdust.config.config import Config
 from gpdust.config.sections import AUTO, FitSection, InducingSection, SpectralSection, SVISection
 from gpdust.errors import ConfigError, GpdustError
@@ -145,7 +145,7 @@ def treatment(config: Config, stars: StarCatalogue) -> StarTreatment:
     with blaming("likelihood"):
         return StarTreatment(
             distance=section.distance,
-            measured=section.measured or _measured(config),
+            measured=section.measured,
             noise=kind(**numbers),
             learn=tuple(name for name, key in keys.items() if key in learned),
             asymmetric=section.asymmetric,
@@ -154,16 +154,6 @@ def treatment(config: Config, stars: StarCatalogue) -> StarTreatment:
                 beyond=None if section.beyond is None else as_float(section.beyond, MAGNITUDE, "beyond"),
             ),
         )
-
-
-def _measured(config: Config) -> str:
-    """What the distances come from: columns of the configuration go before those of its preset."""
-    section = config.catalogue
-    of_preset = PRESETS[section.preset].columns if section.preset else {}
-    for columns in (section.columns, of_preset):
-        if found := {"distance", "parallax"} & set(columns):
-            return found.pop()
-    return "distance"
 
 
 def prior(config: Config) -> InducingGP | SpectralGP:

@@ -211,6 +211,7 @@ class SVISection(FitSection):
     engine: str = key(kinds.choice(ENGINES), "svi")
     max_steps: int = key(kinds.whole(1), SVIOptions.max_steps)
     particles: int = key(kinds.whole(2), SVIOptions.particles)
+    natural_gradients: bool = key(kinds.flag(), SVIOptions.natural_gradients)
     tolerance: float = key(kinds.number(above=0), SVIOptions.tolerance)
 
 

@@ -22,7 +22,7 @@ from gpdust.inference.trace import Trace
 from gpdust.model import DustModel
 
 AnyState = TypeVar("AnyState", bound=State)
-GUIDE = ("rotation", "scale", "factor")  # of q at the end of svi, beside the mean, which the state has
+GUIDE = ("rotation", "scale", "factor")  # of q in svi, beside the mean, which the state has; not always a factor
 
 
 def fingerprint(model: DustModel, engine: str, seed: int, options: object) -> str:
@@ -54,8 +54,9 @@ def _parts(state: State) -> tuple[dict[str, torch.Tensor], dict]:
             tensors[entry.name] = value.contiguous()
         elif isinstance(value, torch.Generator):
             tensors[entry.name] = value.get_state()
-        elif isinstance(value, WhitenedGaussian) and state.phase == "done":  # there is no next stage
-            tensors |= {f"{entry.name}.{name}": getattr(value, name).contiguous() for name in GUIDE}
+        elif isinstance(value, WhitenedGaussian):
+            parts = {name: getattr(value, name) for name in GUIDE}
+            tensors |= {f"{entry.name}.{name}": part.contiguous() for name, part in parts.items() if part is not None}
         elif isinstance(value, Trace):
             record[entry.name] = value.as_dict()
         elif isinstance(value, StoppingRule):
@@ -102,8 +103,8 @@ def _state(kind: type[AnyState], tensors: dict[str, torch.Tensor], record: dict)
     for name in [name for name, value in record.items() if isinstance(value, dict) and "rule" in value]:
         inner = {key.removeprefix(f"{name}."): tensor for key, tensor in tensors.items() if key.startswith(f"{name}.")}
         values[name] = _state(kind, inner, record.pop(name))
-    if "guide.factor" in tensors:
-        parts = {name: tensors[f"guide.{name}"] for name in GUIDE}
+    if "guide.scale" in tensors:
+        parts = {name: tensors.get(f"guide.{name}") for name in GUIDE}
         values["guide"] = WhitenedGaussian(values["mean"], **parts, generator=values["generator"])
     record = record | {"trace": Trace.from_dict(record["trace"]), "rule": StoppingRule(**record["rule"])}
     return kind(**values, **record)

@@ -8,6 +8,8 @@ import torch
 from pyro.distributions import Independent, Normal, TorchDistribution
 from torch.distributions import constraints, register_kl
 
+LEAST_PRECISION = 1e-3  # of the prior's: rounding may leave less beside what stars know a billion times better
+
 
 class WhitenedGaussian(TorchDistribution):
     """N(m, U s T Tᵀ s Uᵀ): a rotation U, a scale s for each axis, and a lower-triangular factor T.
@@ -22,8 +24,8 @@ class WhitenedGaussian(TorchDistribution):
         Orthogonal.
     scale : Tensor, shape (M,)
         Positive.
-    factor : Tensor, shape (M, M)
-        Lower triangular, with a positive diagonal.
+    factor : Tensor, shape (M, M), optional
+        Lower triangular, with a positive diagonal; without it, the identity.
     generator : torch.Generator, optional
         Source of the draws. Draws come in pairs ε, −ε: the noise of a gradient then has no part of first order.
     """
@@ -37,7 +39,7 @@ class WhitenedGaussian(TorchDistribution):
         mean: torch.Tensor,
         rotation: torch.Tensor,
         scale: torch.Tensor,
-        factor: torch.Tensor,
+        factor: torch.Tensor | None = None,
         generator: torch.Generator | None = None,
         batch_shape: tuple[int, ...] = (),
     ) -> None:
@@ -61,21 +63,61 @@ class WhitenedGaussian(TorchDistribution):
 
     def scaled(self, noise: torch.Tensor) -> torch.Tensor:
         """U s T ε: (..., M) to (..., M)."""
-        return ((noise @ self.factor.mT) * self.scale) @ self.rotation.mT
+        noise = noise if self.factor is None else noise @ self.factor.mT
+        return (noise * self.scale) @ self.rotation.mT
 
     def log_prob(self, value: torch.Tensor) -> torch.Tensor:
         """Log-density, shape of the leading axes."""
-        whitened = ((value - self.mean_vector) @ self.rotation) / self.scale
-        noise = torch.linalg.solve_triangular(self.factor, whitened.unsqueeze(-1), upper=False).squeeze(-1)
+        noise = ((value - self.mean_vector) @ self.rotation) / self.scale
+        if self.factor is not None:
+            noise = torch.linalg.solve_triangular(self.factor, noise.unsqueeze(-1), upper=False).squeeze(-1)
         return -0.5 * noise.square().sum(-1) - 0.5 * self.event_shape[0] * math.log(2 * math.pi) - self.log_volume()
 
     def log_volume(self) -> torch.Tensor:
         """½ log |covariance|."""
-        return self.scale.log().sum() + self.factor.diagonal().log().sum()
+        volume = self.scale.log().sum()
+        return volume if self.factor is None else volume + self.factor.diagonal().log().sum()
 
     def scale_matrix(self) -> torch.Tensor:
         """A square root of the covariance, shape (M, M): draws are mean + scale_matrix ε."""
-        return (self.rotation * self.scale) @ self.factor
+        root = self.rotation * self.scale
+        return root if self.factor is None else root @ self.factor
+
+    def towards(self, precision: torch.Tensor, share: float, most_widening: float) -> WhitenedGaussian:
+        """The same mean, and the inverse of the covariance a share of the way to another: a natural-gradient step.
+
+        Parameters
+        ----------
+        precision : Tensor, shape (M, M)
+            Symmetric; it need not be positive.
+        share : float
+            From 0 to 1.
+        most_widening : float
+            No variance of this Gaussian is to be more than so many times as large where the step would go all the way.
+
+        Returns
+        -------
+        WhitenedGaussian
+            Without a factor.
+        """
+        root = self.scale_matrix()
+        values, axes = torch.linalg.eigh(_symmetric(root.mT @ precision @ root))
+        values = 1 - share + share * values.clamp_min(1 / most_widening)
+        if self.factor is not None:
+            axes = torch.linalg.solve_triangular(self.factor.mT, axes, upper=True)
+        inverse_root = (self.rotation / self.scale) @ axes
+        eigenvalues, rotation = torch.linalg.eigh(_symmetric((inverse_root * values) @ inverse_root.mT))
+        scale = eigenvalues.clamp_min(LEAST_PRECISION).rsqrt()
+        return WhitenedGaussian(self.mean_vector, signed(rotation), scale, generator=self.generator)
+
+
+def signed(vectors: torch.Tensor) -> torch.Tensor:
+    """Eigenvectors whose largest entry is positive: a fixed sign keeps a seed's draws the same on every machine."""
+    return vectors * vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
+
+
+def _symmetric(matrix: torch.Tensor) -> torch.Tensor:
+    return 0.5 * (matrix + matrix.mT)
 
 
 @register_kl(WhitenedGaussian, Independent)
@@ -84,6 +126,7 @@ def _kl_to_standard_normal(q: WhitenedGaussian, p: Independent) -> torch.Tensor:
     base = p.base_dist
     if not isinstance(base, Normal) or base.loc.any() or (base.scale != 1).any():
         raise NotImplementedError("only the divergence from a standard normal is known")
-    trace = (q.factor.square().sum(-1) * q.scale.square()).sum()
+    variance = q.scale.square()
+    trace = (variance if q.factor is None else q.factor.square().sum(-1) * variance).sum()
     divergence = 0.5 * (trace + q.mean_vector.square().sum() - q.event_shape[0]) - q.log_volume()
     return divergence.expand(q.batch_shape)

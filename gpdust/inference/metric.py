@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import torch
 
-from gpdust.los import integrate
+from gpdust.inference.gaussian import WhitenedGaussian, signed
+from gpdust.likelihood import StarLikelihood
+from gpdust.los import adjoint, integrate
 from gpdust.model import LN10, DustModel
 from gpdust.prior import InducingGP, LinearMap
 
@@ -40,9 +42,9 @@ class Whitening:
         """Approximate posterior covariance of θ, with v integrated out, shape (P, P)."""
         return self.theta_factor @ self.theta_factor.mT
 
-    def mean(self, origin: torch.Tensor, eta: torch.Tensor) -> torch.Tensor:
-        """Mean of v at the coordinates η_v, with θ at rest, shape (M,)."""
-        return origin + self.rotation @ (self.scale * eta)
+    def gaussian(self, mean: torch.Tensor, generator: torch.Generator) -> WhitenedGaussian:
+        """The unit ball about a mean of v, shape (M,), with θ at rest."""
+        return WhitenedGaussian(mean, self.rotation, self.scale, generator=generator)
 
 
 def gauss_newton(
@@ -89,15 +91,59 @@ def gauss_newton(
         rows = linear_map.matrix
         if with_theta:
             rows = torch.cat([_theta_derivatives(model, prior, rays, mean, theta), rows], dim=-1)
-        rows = rows.unflatten(0, (-1, n_cells))
         densities = model.density(mean[None] if draws is None else draws, linear_map)
-        slopes = (LN10 * lengths * densities).permute(
-            1, 2, 0
-        )  # of the extinction behind a cell, per dex: (ray, cell, draw)
-        stars = model.likelihood[rays].information(integrate(densities.mean(0), lengths))
-        gram = slopes @ slopes.mT / len(densities) * stars.on_cells(slice(None))
-        information += rows.flatten(0, 1).mT @ (gram @ rows).flatten(0, 1)
+        gram = _averaged(densities, lengths, model.likelihood[rays])
+        information += _on_latents(gram, rows.unflatten(0, (-1, n_cells)))
     return 0.5 * (information + information.mT)
+
+
+def expected_hessian(
+    model: DustModel,
+    prior: InducingGP,
+    theta: torch.Tensor,
+    basis: list[LinearMap] | None,
+    draws: torch.Tensor,
+) -> torch.Tensor:
+    """The Hessian of −log L by v, averaged over draws: the metric, and what the curvature of the density adds.
+
+    The Gaussian of the largest ELBO has its inverse covariance, with the prior's (Opper & Archambeau 2009).
+    For noise that is not Gaussian, the metric's information stands for the curvature of −log L by the extinction.
+
+    Parameters
+    ----------
+    draws : Tensor, shape (draws, M)
+        Of v.
+    model, prior, theta, basis
+        See `gauss_newton`.
+
+    Returns
+    -------
+    Tensor, shape (M, M)
+        Symmetric; not always positive.
+    """
+    size = draws.shape[-1]
+    hessian = torch.zeros(size, size, dtype=draws.dtype)
+    lengths = torch.from_numpy(model.grid.cell_lengths)
+    for rays, linear_map in model.maps(prior, theta, basis):
+        densities, stars = model.density(draws, linear_map), model.likelihood[rays]
+        _, slope = stars.log_likelihood_and_slope(integrate(densities, lengths))
+        # d²ρ/dφ² = ln 10 dρ/dφ, so that the slope of −log L by φ tells what it adds.
+        curvature = -(LN10**2 * densities * adjoint(slope, lengths)).mean(0)
+        gram = _averaged(densities, lengths, stars) + curvature.diag_embed()
+        hessian += _on_latents(gram, linear_map.matrix.unflatten(0, (-1, model.grid.n_cells)))
+    return 0.5 * (hessian + hessian.mT)
+
+
+def _averaged(densities: torch.Tensor, lengths: torch.Tensor, stars: StarLikelihood) -> torch.Tensor:
+    """The metric by φ of some rays, averaged over draws of their densities: shape (ray, cell, cell)."""
+    slopes = (LN10 * lengths * densities).permute(1, 2, 0)  # of the extinction behind a cell, per dex
+    information = stars.information(integrate(densities.mean(0), lengths)).on_cells(slice(None))
+    return slopes @ slopes.mT / len(densities) * information
+
+
+def _on_latents(gram: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """BᵀGB of some rays: of shapes (ray, cell, cell) and (ray, cell, M)."""
+    return rows.flatten(0, 1).mT @ (gram @ rows).flatten(0, 1)
 
 
 def _theta_derivatives(
@@ -130,8 +176,7 @@ def whiten(information: torch.Tensor, tempering: float, theta_size: int) -> Whit
     """
     precision = tempering * information + torch.eye(len(information), dtype=information.dtype)
     eigenvalues, rotation = torch.linalg.eigh(precision[theta_size:, theta_size:])
-    # The sign of an eigenvector is arbitrary; a fixed one keeps a seed's draws the same on every machine.
-    rotation = rotation * rotation.gather(0, rotation.abs().argmax(0, keepdim=True)).sign()
+    rotation = signed(rotation)
     scale = eigenvalues.clamp_min(1.0).rsqrt()  # the prior alone gives one; rounding may give a little less
     cross = precision[theta_size:, :theta_size]
     carried = rotation @ (scale.square()[:, None] * (rotation.mT @ cross))

@@ -8,6 +8,10 @@ magnitude. AdamW in the prior's coordinates then blows up or crawls. Three measu
 2. Each stage works in coordinates in which the tempered posterior is about a unit ball (`metric.Whitening`). AdamW's ε
    is one in these units: small gradients give Newton-like steps, large ones steps of the learning rate at most.
 3. Draws come in mirrored pairs, which takes the first order out of the gradient's noise.
+
+The covariance takes natural-gradient steps, one a stage: from the inverse of it towards the prior's and the Hessian of
+−log L together, averaged over draws, whose inverse the best Gaussian has (Opper & Archambeau 2009). AdamW can move it
+too, entry by entry, but needs hundreds of steps for what these do in ten.
 """
 
 from __future__ import annotations
@@ -27,59 +31,24 @@ from gpdust.errors import DensityOverflow, InferenceError
 from gpdust.inference.convergence import StoppingReport, StoppingRule
 from gpdust.inference.elbo import theta_divergence
 from gpdust.inference.gaussian import WhitenedGaussian
-from gpdust.inference.metric import Whitening, gauss_newton, whiten
+from gpdust.inference.metric import Whitening, expected_hessian, gauss_newton, whiten
 from gpdust.inference.progress import Progress
 from gpdust.inference.start import Start
 from gpdust.inference.state import State, nothing
+from gpdust.inference.svi_options import SVIOptions
 from gpdust.inference.trace import Trace
 from gpdust.model import DustModel
 from gpdust.prior import InducingGP, LinearMap
 
 WEAK = 10.0  # a start is tempered until the sharpest direction is this many times sharper than the prior
 CLIP = 1e6  # largest norm of a gradient in whitened units: only a runaway draw has more
-METRIC_DRAWS = 16  # over which the final metric is averaged
-SHORTEST_REACH = 1e-3  # posterior standard deviations
+METRIC_DRAWS = 16  # over which a first covariance averages the metric
+HESSIAN_DRAWS = 64  # over which its later steps average the Hessian
+NATURAL_RATE = 0.7  # share of the way to it that a step goes: what is left averages over stages
+MOST_WIDENING = 4.0  # of a variance, where a step would go all the way: far from the end the Hessian may promise more
+REACH = 3.0  # posterior standard deviations, over the learning rate, once the covariance knows the way
+SHORT_REACH, SHORTEST_REACH = 0.3, 1e-3  # posterior standard deviations
 SETBACK = 3.0  # a loss of so many standard errors rejects a step of the hyperparameters
-
-
-@dataclass(frozen=True)
-class SVIOptions:
-    """Settings of the engine; the defaults are meant to be left alone.
-
-    Attributes
-    ----------
-    particles : int
-        Joint draws for each gradient.
-    learning_rate : float
-        Of the mean, in posterior standard deviations: the longest step, and the share of the way for short ones.
-    covariance_rate : float
-        Of the factor T, at most; 1 / M where that is less, since the noise of its M² entries adds up.
-    theta_reach : float
-        First trust radius of the hyperparameters, in posterior standard deviations; it grows where steps gain and
-        shrinks where they lose.
-    inducing_rate : float
-        Longest step of learned inducing points, in length scales.
-    temper_factor : float
-        By how much the likelihood's weight grows from stage to stage.
-    temper_steps, learn_steps, polish_steps : int
-        Steps of one stage of each phase.
-    max_steps : int
-        Steps of all phases together; the fit then stops and says that it has not converged.
-    tolerance : float
-        Gain in ELBO per stage, nats, that is not worth another stage.
-    """
-
-    particles: int = 32
-    learning_rate: float = 0.4
-    covariance_rate: float = 0.002
-    theta_reach: float = 4.0
-    inducing_rate: float = 0.02
-    temper_factor: float = math.e
-    temper_steps: int = 20
-    learn_steps: int = 15
-    polish_steps: int = 300
-    max_steps: int = 4000
-    tolerance: float = 1.0
 
 
 @dataclass
@@ -98,6 +67,8 @@ class SVIState(State):
         Source of all draws.
     guide : WhitenedGaussian or None
         q, once it is known.
+    faded : int
+        Stages of the last phase that are done.
     """
 
     points: torch.Tensor = field(default_factory=nothing)
@@ -105,6 +76,7 @@ class SVIState(State):
     reach: float = 0.0
     generator: torch.Generator = field(default_factory=torch.Generator)
     guide: WhitenedGaussian | None = None
+    faded: int = 0
 
     def copy(self) -> SVIState:
         """The same state, sharing nothing that a stage changes in place."""
@@ -122,9 +94,10 @@ class SVI:
     options : SVIOptions
     """
 
-    def __init__(self, model: DustModel, options: SVIOptions = SVIOptions()) -> None:
-        self.model, self.options = model, options
+    def __init__(self, model: DustModel, options: SVIOptions | None = None) -> None:
+        self.model, self.options = model, options or SVIOptions()
         self.elbo = TraceMeanField_ELBO()
+        self._basis: tuple[torch.Tensor, torch.Tensor, list[LinearMap] | None] | None = None
 
     def init(self, seed: int, start: Start | None = None) -> SVIState:
         """Start at the prior, with the likelihood as weak as it must be for that to be near; or elsewhere."""
@@ -140,23 +113,37 @@ class SVI:
             theta=theta,
             points=prior.points,
             tempering=tempering,
-            phase="temper" if tempering < 1 else "learn",
+            phase="temper" if tempering < 1 else self._after_tempering,
             reach=self.options.theta_reach,
             generator=torch.Generator().manual_seed(seed),
             trace=Trace(prior.hyperparameters.units),
             rule=StoppingRule(self.options.tolerance),
         )
 
+    @property
+    def _after_tempering(self) -> str:
+        if not self.options.natural_gradients:
+            return "learn"
+        prior = self.model.prior
+        return "climb" if prior.theta_size or prior.learn_inducing else "settle"
+
     def expected_steps(self, state: SVIState) -> int:
         """How many steps a fit usually takes, for a progress bar: what learning takes is not known beforehand."""
         learning = 25 if self.model.prior.theta_size else 5
-        return min(len(state.trace) + self._steps(state.tempering, learning), self.options.max_steps)
+        settling = 12 * self.options.settle_steps if self.options.natural_gradients else 0
+        return min(len(state.trace) + self._steps(state.tempering, learning) + settling, self.options.max_steps)
 
     def _steps(self, tempering: float, learn_stages: int) -> int:
         """Steps from a given weight of the likelihood to the end, with so many stages of learning."""
         options = self.options
         temper_stages = max(0, math.ceil(-math.log(tempering) / math.log(options.temper_factor)))
-        return temper_stages * options.temper_steps + learn_stages * options.learn_steps + options.polish_steps
+        return temper_stages * options.temper_steps + learn_stages * options.learn_steps + self._last_steps
+
+    @property
+    def _last_steps(self) -> int:
+        """Steps of the last phase."""
+        options = self.options
+        return options.fading_stages * options.settle_steps if options.natural_gradients else options.polish_steps
 
     def _check_budget(self, tempering: float) -> None:
         """Raise where max_steps would end a fit before the stars have their full weight."""
@@ -167,57 +154,95 @@ class SVI:
             )
 
     def stage(self, state: SVIState, progress: Progress) -> SVIState:
-        """Whiten at the present place, take the steps of one stage there, and decide what comes next."""
+        """Take the steps of one stage, in coordinates that are whitened for it, and decide what comes next."""
         started = time.perf_counter()
         state = state.copy()  # whoever interrupts a stage still holds the state before it, untouched
-        state = {"temper": self._temper, "learn": self._learn, "polish": self._polish}[state.phase](state, progress)
+        last = self._fade if self.options.natural_gradients else self._polish
+        phases = {"temper": self._temper, "climb": self._settle, "learn": self._learn, "settle": self._settle}
+        state = (phases | {"polish": last})[state.phase](state, progress)
         return replace(state, seconds=state.seconds + time.perf_counter() - started)
+
+    def _spent(self, state: SVIState, steps: int) -> bool:
+        """Whether another stage of so many steps would leave too few for the last phase."""
+        return len(state.trace) + steps + self._last_steps > self.options.max_steps
 
     def _temper(self, state: SVIState, progress: Progress) -> SVIState:
         """Follow the posterior at the present weight of the likelihood, then raise the weight."""
-        state, _ = self._follow(state, self.options.temper_steps, progress)
+        state, _ = self._follow(state, self._whitened(state), self.options.temper_steps, progress)
         tempering = min(1.0, state.tempering * self.options.temper_factor)
-        return replace(state, tempering=tempering, phase="learn" if tempering == 1.0 else "temper")
+        phase = self._after_tempering if tempering == 1.0 else "temper"
+        return replace(state, tempering=tempering, phase=phase, guide=None)
 
     def _learn(self, state: SVIState, progress: Progress) -> SVIState:
         """Move the hyperparameters, let v follow, and keep the move unless the ELBO has lost by it."""
         try:
             moved = self._move_prior(state) if state.rule.means else state
-            moved, elbos = self._follow(moved, self.options.learn_steps, progress)
+            moved, elbos = self._follow(moved, self._whitened(moved), self.options.learn_steps, progress)
         except InferenceError:  # moved to where no density can be had: a loss like any other, unless nothing moved
             if not state.rule.means or state.reach < SHORTEST_REACH:
                 raise
             elbos = [-math.inf, -math.inf]
         elbos = elbos[len(elbos) // 2 :]
         if state.rule.would_lose(elbos, SETBACK):
+            if state.reach < SHORT_REACH:  # a longer step that loses says nothing of a shorter one
+                state.rule.see_again()
             state = replace(state, reach=state.reach / 3)
-            state.rule.see_again()
         else:
             state = replace(moved, reach=min(1.5 * state.reach, 10 * self.options.theta_reach))
             state.rule.see(elbos)
-        spent = len(state.trace) + self.options.learn_steps + self.options.polish_steps > self.options.max_steps
-        return replace(state, phase="polish" if state.rule.settled or spent else "learn")
+        if self._spent(state, self.options.learn_steps):
+            return replace(state, phase="polish", guide=None)
+        if not state.rule.settled:
+            return state
+        if not self.options.natural_gradients:
+            return replace(state, phase="polish", guide=None)
+        return replace(state, phase="settle", guide=None, rule=StoppingRule(self.options.tolerance))
+
+    def _settle(self, state: SVIState, progress: Progress) -> SVIState:
+        """A natural-gradient step of the covariance, and steps of the mean, until neither gains anything."""
+        guide = self._natural_step(state, NATURAL_RATE)
+        state, elbos = self._follow(state, guide, self.options.settle_steps, progress, REACH)
+        state.rule.see(elbos)
+        if self._spent(state, self.options.settle_steps):
+            return replace(state, phase="polish")
+        if not state.rule.settled:
+            return state
+        if state.phase == "settle":
+            return replace(state, phase="polish")
+        return replace(state, phase="learn", guide=None, rule=StoppingRule(self.options.tolerance))
+
+    def _fade(self, state: SVIState, progress: Progress) -> SVIState:
+        """The same with rates that fall: of the covariance as for a mean over stages, of the mean to zero."""
+        stages = self.options.fading_stages
+        guide = self._natural_step(state, NATURAL_RATE / (1 + state.faded))
+        rate = (stages - state.faded) / (stages + 1)
+        state, _ = self._follow(state, guide, self.options.settle_steps, progress, REACH, rate)
+        state = replace(state, faded=state.faded + 1)
+        if state.faded < stages:
+            return state
+        return replace(state, phase="done", theta_covariance=self._theta_covariance(state))
 
     def _polish(self, state: SVIState, progress: Progress) -> SVIState:
-        """Learn the factor T too, with all rates falling to zero."""
-        state, _ = self._follow(state, self.options.polish_steps, progress, polish=True)
-        return replace(state, phase="done")
+        """AdamW learns the factor T too, with all rates falling to zero."""
+        guide, steps = self._whitened(state, averaged=True), self.options.polish_steps
+        state, _ = self._follow(state, guide, steps, progress, with_factor=True)
+        return replace(state, phase="done", theta_covariance=self._theta_covariance(state))
 
     def finish(self, state: SVIState) -> tuple[torch.Tensor, StoppingReport]:
         """A square root of the covariance of q, and how the fit ended."""
         elbo, error = self._final_elbo(state)
         converged, gain = state.rule.settled, state.rule.gain
-        reason = (
-            f"the last stages gained {gain:.2g} nats, within {state.rule.threshold:.2g} that noise or tolerance explain"
-            if converged
-            else f"it ran out of its {self.options.max_steps} steps while the ELBO still rose by {gain:.2g} nats"
-        )
+        if converged:
+            within = f"{state.rule.threshold:.2g} that noise or tolerance explain"
+            reason = f"the last stages gained {gain:.2g} nats, within {within}"
+        else:
+            rose = "while the ELBO still rose" if math.isinf(gain) else f"while the ELBO still rose by {gain:.2g} nats"
+            reason = f"it ran out of its {self.options.max_steps} steps {rose}"
         return state.guide.scale_matrix(), StoppingReport(converged, reason, len(state.trace), elbo, error)
 
     def _final_elbo(self, state: SVIState, evaluations: int = 32) -> tuple[float, float]:
         """ELBO of a finished state and its Monte-Carlo standard error, from fresh draws, nats."""
-        prior = self.model.prior.with_points(state.points)
-        basis = self.model.basis(prior, state.theta)
+        prior, basis = self._place(state)
         with torch.no_grad():
             values = [-float(self._loss(state, prior, basis, state.guide, state.theta)) for _ in range(evaluations)]
         # While it runs, θ is a point with its prior density; all engines report the Laplace approximation's share.
@@ -225,29 +250,49 @@ class SVI:
         mean = float(np.mean(values)) - density - theta_divergence(state.theta, state.theta_covariance)
         return mean, float(np.std(values, ddof=1) / math.sqrt(evaluations))
 
+    def _place(self, state: SVIState) -> tuple[InducingGP, list[LinearMap] | None]:
+        """The prior with its inducing points where they are, and its values on the cells, made once for each place."""
+        prior, known = self.model.prior.with_points(state.points), self._basis
+        if known is None or not (torch.equal(known[0], state.theta) and torch.equal(known[1], state.points)):
+            self._basis = None  # let go of the old one first: it may be large
+            self._basis = known = (state.theta, state.points, self.model.basis(prior, state.theta))
+        return prior, known[2]
+
     def _follow(
-        self, state: SVIState, steps: int, progress: Progress, polish: bool = False
+        self,
+        state: SVIState,
+        guide: WhitenedGaussian,
+        steps: int,
+        progress: Progress,
+        reach: float = 1.0,
+        rate: float = 1.0,
+        with_factor: bool = False,
     ) -> tuple[SVIState, list[float]]:
-        """Steps of v's mean (and of T) by AdamW, in coordinates whitened here; the prior stands still."""
-        options, prior = self.options, self.model.prior.with_points(state.points)
-        basis = self.model.basis(prior, state.theta)
-        whitening, theta_covariance = self._whiten(state, prior, basis, with_theta=polish, averaged=polish)
+        """Steps of v's mean (and of T) by AdamW, in coordinates in which a Gaussian is a unit ball.
+
+        The prior stands still. Rates are `rate` times those of the options, the longest steps `reach` times as long.
+        """
+        options, (prior, basis) = self.options, self._place(state)
         eta = torch.zeros_like(state.mean, requires_grad=True)
-        factor = torch.eye(len(state.mean), dtype=torch.float64, requires_grad=polish)
-        groups = [{"params": [eta], "lr": options.learning_rate}]
-        if polish:
-            groups.append({"params": [factor], "lr": min(options.covariance_rate, 1 / len(eta))})
+        factor = torch.eye(len(eta), dtype=eta.dtype, requires_grad=True) if with_factor else None
         # In these coordinates curvature is one: with ε at one, a small gradient gives that share of a Newton step, and
         # a large one a step of the learning rate. Nothing decays: the prior does what weight decay would imitate.
-        optimizer = torch.optim.AdamW(groups, betas=(0.7, 0.95), eps=1.0, weight_decay=0.0)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps) if polish else None
+        groups = [{"params": [eta], "lr": rate * reach * options.learning_rate, "eps": reach}]
+        if with_factor:
+            groups.append({"params": [factor], "lr": min(options.covariance_rate, 1 / len(eta)), "eps": 1.0})
+        optimizer = torch.optim.AdamW(groups, betas=(0.7, 0.95), weight_decay=0.0)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps) if with_factor else None
         elbos, hyperparameters = [], prior.hyperparameters.report(state.theta)
         started = time.perf_counter()
-        for _ in range(steps):
-            guide = WhitenedGaussian(
-                whitening.mean(state.mean, eta), whitening.rotation, whitening.scale, factor.tril(), state.generator
+
+        def moved() -> WhitenedGaussian:
+            mean = state.mean + guide.rotation @ (guide.scale * eta)
+            return WhitenedGaussian(
+                mean, guide.rotation, guide.scale, factor.tril() if with_factor else None, state.generator
             )
-            loss = self._loss(state, prior, basis, guide, state.theta)
+
+        for _ in range(steps):
+            loss = self._loss(state, prior, basis, moved(), state.theta)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_([eta], CLIP)
@@ -259,9 +304,8 @@ class SVI:
             state.trace.append(elbos[-1], state.tempering, state.phase, seconds, hyperparameters)
             progress.step(state.phase, state.tempering, elbos[-1])
         with torch.no_grad():
-            mean = whitening.mean(state.mean, eta)
-            guide = WhitenedGaussian(mean, whitening.rotation, whitening.scale, factor.tril(), state.generator)
-        return replace(state, mean=mean, guide=guide, theta_covariance=theta_covariance), elbos
+            found = moved()
+        return replace(state, mean=found.mean_vector, guide=found), elbos
 
     def _move_prior(self, state: SVIState) -> SVIState:
         """One step of the hyperparameters (and of learned inducing points), with v carried along.
@@ -272,8 +316,7 @@ class SVI:
         prior = self.model.prior.with_points(state.points)
         if not (prior.theta_size or prior.learn_inducing):
             return state
-        basis = self.model.basis(prior, state.theta)
-        whitening, _ = self._whiten(state, prior, basis, with_theta=True)
+        whitening = self._whitening(state, with_theta=True)
         eta = torch.zeros_like(state.theta, requires_grad=True)
         shift = torch.zeros_like(state.points, requires_grad=prior.learn_inducing)
         groups = [{"params": [eta], "lr": state.reach, "eps": state.reach}]
@@ -287,34 +330,48 @@ class SVI:
             return mean, state.theta + whitening.theta_factor @ eta, state.points + length * shift
 
         mean, theta, points = place()
-        identity = torch.eye(len(mean), dtype=torch.float64)
-        guide = WhitenedGaussian(mean, whitening.rotation, whitening.scale, identity, state.generator)
+        guide = whitening.gaussian(mean, state.generator)
         self._loss(state, prior.with_points(points), None, guide, theta).backward()
         optimizer.step()
         with torch.no_grad():
             mean, theta, points = place()
         return replace(state, mean=mean, theta=theta, points=points)
 
-    def _whiten(
-        self,
-        state: SVIState,
-        prior: InducingGP,
-        basis: list[LinearMap] | None,
-        with_theta: bool,
-        averaged: bool = False,
-    ) -> tuple[Whitening, torch.Tensor]:
-        """Coordinates of order one at the present place, and the Laplace covariance of θ where it is asked for."""
+    def _natural_step(self, state: SVIState, share: float) -> WhitenedGaussian:
+        """The covariance of q, a share of the way to the best one that draws of q tell of; first that of the metric."""
+        if state.guide is None:
+            return self._whitened(state, averaged=True)
+        prior, basis = self._place(state)
+        with torch.no_grad():
+            draws = state.guide.rsample((HESSIAN_DRAWS,))
+            hessian = expected_hessian(self.model, prior, state.theta, basis, draws)
+            if not torch.isfinite(hessian).all():
+                raise DensityOverflow(f"the Hessian is not finite at step {len(state.trace)}")
+            best = hessian + torch.eye(len(hessian), dtype=hessian.dtype)
+            return state.guide.towards(best, share, MOST_WIDENING)
+
+    def _whitened(self, state: SVIState, averaged: bool = False) -> WhitenedGaussian:
+        """The Gaussian of the tempered metric at the present place, or averaged over draws of that one."""
+        with torch.no_grad():
+            near = self._whitening(state).gaussian(state.mean, state.generator)
+            if not averaged:
+                return near
+            return self._whitening(state, near.rsample((METRIC_DRAWS,))).gaussian(state.mean, state.generator)
+
+    def _whitening(self, state: SVIState, draws: torch.Tensor | None = None, with_theta: bool = False) -> Whitening:
+        """Coordinates of order one at the present place, by the metric there or averaged over draws."""
+        prior, basis = self._place(state)
         with_theta = with_theta and bool(len(state.theta))
         with torch.no_grad():
-            draws = None
-            if averaged:
-                near, _ = self._whiten(state, prior, basis, with_theta=False)
-                identity = torch.eye(len(state.mean), dtype=torch.float64)
-                guide = WhitenedGaussian(state.mean, near.rotation, near.scale, identity, state.generator)
-                draws = guide.rsample((METRIC_DRAWS,))
             information = gauss_newton(self.model, prior, state.mean, state.theta, basis, with_theta, draws)
-            whitening = whiten(information, state.tempering, len(state.theta) if with_theta else 0)
-        return whitening, whitening.theta_covariance if with_theta else state.theta_covariance
+            return whiten(information, state.tempering, len(state.theta) if with_theta else 0)
+
+    def _theta_covariance(self, state: SVIState) -> torch.Tensor:
+        """The Laplace covariance of θ, by the metric averaged over draws of q."""
+        if not len(state.theta):
+            return state.theta_covariance
+        with torch.no_grad():
+            return self._whitening(state, state.guide.rsample((METRIC_DRAWS,)), with_theta=True).theta_covariance
 
     def _loss(
         self,

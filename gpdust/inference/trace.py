@@ -22,7 +22,7 @@ class Trace:
     tempering : list of float
         Weight of the likelihood: below one while the fit is being started.
     phase : list of str
-        Of svi "temper", "learn" and "polish"; of natural and mgvi "climb", "learn" and "settle".
+        "temper" and "polish" of svi; "climb", "learn" and "settle" of all engines.
     seconds : list of float
         Wall time since the start of the fit.
     """

@@ -8,6 +8,7 @@ import astropy.units as u
 import numpy as np
 
 from gpdust.catalogue import StarCatalogue
+from gpdust.catalogue.label import MEASURED
 from gpdust.errors import ConfigError
 from gpdust.grid import RayGrid
 from gpdust.likelihood.distance_priors import DistancePrior
@@ -23,7 +24,6 @@ from gpdust.los import locate_stars
 from gpdust.units import DEGREE, MAGNITUDE, PARSEC, as_array, as_float
 
 DISTANCES = ("marginal", "inflate", "ignore")
-MEASURED = ("distance", "parallax")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +36,9 @@ class StarTreatment:
         "marginal" sums over where on its ray each star may be. "inflate" adds A σ_d / d to the error of the extinction
         A, as Dharmawardena et al. (2022, section 2.1) do after Rezaei Kh. et al. (2020), and then takes distances as
         exact. "ignore" takes them as exact. All the same where the catalogue has no distance errors.
-    measured : {"distance", "parallax"}
-        What has Gaussian errors. With "parallax", distances d = 1/ϖ and errors σ_d = d² σ_ϖ are turned back.
+    measured : {"distance", "parallax"}, optional
+        What has Gaussian errors; by default what the catalogue says. With "parallax", distances d = 1/ϖ and errors
+        σ_d = d² σ_ϖ are turned back.
     noise : Noise
         How measured extinctions scatter about true ones.
     learn : tuple of str
@@ -49,15 +50,16 @@ class StarTreatment:
     """
 
     distance: str = "marginal"
-    measured: str = "distance"
+    measured: str | None = None
     noise: Noise = field(default_factory=GaussianNoise)
     learn: tuple[str, ...] = ()
     asymmetric: bool = False
     nodes: NodeOptions = field(default_factory=NodeOptions)
 
     def __post_init__(self) -> None:
-        for value, known in ((self.distance, DISTANCES), (self.measured, MEASURED)):
+        for value, known in ((self.distance, DISTANCES), (self.measured, (None, *MEASURED))):
             if value not in known:
+                known = [name for name in known if name]
                 raise ConfigError(f"unknown treatment {value!r} of distances; there are {', '.join(known)}")
         object.__setattr__(self, "learn", tuple(self.learn))
         FreeNoise(self.noise, self.learn)
@@ -94,7 +96,7 @@ class StarTreatment:
 
     def distance_prior(self, stars: StarCatalogue) -> str | DistancePrior:
         """The one given, or uniform density; but flat for percentiles, which have somebody's prior in them already."""
-        percentiles = self.measured == "distance" and stars.distance_lower_error is not None
+        percentiles = self._measured(stars) == "distance" and stars.distance_lower_error is not None
         return self.nodes.prior or ("flat" if percentiles else "uniform-density")
 
     def for_stars(self, stars: StarCatalogue, grid: RayGrid) -> StarTreatment:
@@ -102,8 +104,13 @@ class StarTreatment:
         if not len(stars):
             return self
         nodes = replace(self.nodes, prior=self.distance_prior(stars))
+        measured = self._measured(stars)
         columns = ((stars.distance, PARSEC), (stars.extinction, MAGNITUDE), (stars.extinction_error, MAGNITUDE))
-        return replace(self, nodes=nodes.chosen(grid, *(as_array(column, unit, "") for column, unit in columns)))
+        nodes = nodes.chosen(grid, *(as_array(column, unit, "") for column, unit in columns))
+        return replace(self, nodes=nodes, measured=measured)
+
+    def _measured(self, stars: StarCatalogue) -> str:
+        return self.measured or stars.measured
 
     def likelihood(
         self, stars: StarCatalogue, grid: RayGrid, first: int = 0
@@ -171,6 +178,7 @@ class StarTreatment:
             )
             prior = self.distance_prior(stars)
             typical = f"median {np.median(share):.1%}" if len(stars) else "no star"
+            typical += ", Gaussian in parallax" * (self._measured(stars) == "parallax")
             notes.append(
                 {
                     "marginal": f"distance errors ({typical}) are summed over, prior: {prior}",
@@ -212,7 +220,7 @@ class StarTreatment:
         if self.distance != "marginal" or stars.distance_error is None:
             return MeasuredDistances.with_error(distance, 0.0)
         error = as_array(stars.distance_error, PARSEC, "distance_error")
-        if self.measured == "parallax":
+        if self._measured(stars) == "parallax":
             return MeasuredParallaxes(1 / distance, error / distance**2)
         if stars.distance_lower_error is None:
             return MeasuredDistances.with_error(distance, error)
