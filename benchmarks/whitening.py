@@ -136,7 +136,7 @@ def main() -> None:
         for mark in marks:
             before = [latent for seconds, latent in history if seconds <= mark]
             ended = bool(history) and history[-1][0] <= mark
-            errors.append(error(before[-1]) if before else math.nan)
+            errors.append(error(before[-1]) if before else None)
             cells.append(f"{f'({errors[-1]:.1%})' if ended else f'{errors[-1]:.1%}':>10}" if before else f"{'–':>10}")
         pace = f"{1e3 * history[-1][0] / steps:>9.1f}" if history else ""
         print(f"{name:30}{''.join(cells)}{steps:>8}{pace}{elbo:>17}{end}", flush=True)

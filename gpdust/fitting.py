@@ -77,9 +77,9 @@ def fit(
     model : DustModel
     engine : {"auto", "natural", "mgvi", "svi"}
         How to maximise the ELBO. natural: dense natural gradients, for up to some thousands of inducing points. mgvi:
-        the same without a matrix, for either prior and any size. svi: stochastic gradients with Pyro and AdamW, for
-        inducing points, which it alone can learn. auto picks svi where they are learned, else natural or mgvi by the
-        size of the prior, and says so in the posterior's `meta`.
+        the same without a matrix, for either prior and any size. svi: stochastic gradients of the mean with Pyro and
+        AdamW and natural gradients of the covariance, for inducing points, which it alone can learn. auto picks svi
+        where they are learned, else natural or mgvi by the size of the prior, and says so in the posterior's `meta`.
     seed : int
         Same seed, same fit.
     progress : bool

@@ -13,7 +13,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from gpdust.catalogue import StarCatalogue
-from gpdust.errors import ConfigError
+from gpdust.errors import CatalogueError, ConfigError
 from gpdust.grid import RayGrid
 from gpdust.grid.coarsen import coarsen
 from gpdust.likelihood import (
@@ -92,11 +92,16 @@ class DustModel:
         self._place(prior, seed, foreground_density)
 
     def _read(self, chunks: Iterable[StarCatalogue]) -> None:
-        parts, seen = [], 0
+        parts, seen, asked = [], 0, self.treatment.measured
         self.stars_used = StarReport()
         for chunk in chunks:
             if not seen:
                 self.treatment = self.treatment.for_stars(chunk, self.grid)
+            if asked is None and len(chunk) and chunk.measured != self.treatment.measured:
+                raise CatalogueError(
+                    "some stars have distances and others parallaxes, whose errors are of two kinds: fit one of them, "
+                    "or say what all have with StarTreatment(measured=...)"
+                )
             likelihood, report = self.treatment.likelihood(chunk, self.grid, seen)
             parts.append(likelihood)
             self.stars_used += report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import math
 import os
@@ -9,15 +10,16 @@ import platform
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 from gpdust._version import __version__
 from gpdust.catalogue import StarCatalogue
 from gpdust.likelihood import StarReport
 from gpdust.posterior import Posterior
 
+CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # versions 2 and 1
 LIBRARIES = ("torch", "gpytorch", "pyro-ppl", "astropy", "numpy", "scipy", "healpy")
 
 
@@ -33,7 +35,7 @@ class Stopwatch:
 
     seconds: dict[str, float] = field(default_factory=dict)
 
-    @contextmanager
+    @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Time a stage, even one that fails."""
         started = time.perf_counter()
@@ -68,6 +70,21 @@ def peak_memory_mib() -> float | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)  # macOS counts bytes, Linux KiB
+
+
+def machine_memory() -> int | None:
+    """Memory that there is for this process, bytes; None where the system does not tell (Windows).
+
+    In a container or a batch job that is what it was given, not what the machine has.
+    """
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+    for limit in CGROUP_LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+            memory = min(memory, int(Path(limit).read_text()))
+    return memory if memory > 0 else None
 
 
 def run_record() -> dict[str, object]:

@@ -197,7 +197,7 @@ def test_that_distances_were_made_of_parallaxes_is_written_and_read(tmp_path, su
         StarCatalogue.concatenate([catalogue, others])
 
 
-def test_distances_that_the_caller_names_are_no_parallaxes(tmp_path):
+def test_distances_that_the_caller_names_are_no_parallaxes():
     table = plain(parallax=[10.0, 2.0, 0.4])
     assert StarCatalogue.from_table(table, units=UNITS).measured == "distance"
     table.meta["measured"] = "by eye"
@@ -242,6 +242,7 @@ def test_zhang2023_files(tmp_path):
     assert_allclose(catalogue.extinction.value, estimate[:, 3], rtol=1e-6)
     assert_allclose(catalogue.extinction_error.value, error[:, 3], rtol=1e-6)
     assert catalogue.quantity == "E (ZGR23)"
+    assert catalogue.measured == "parallax"
     assert_array_equal(catalogue.extra["quality_flags"], np.arange(7))
     chunks = StarCatalogue.read_chunks(tmp_path / "stellar_params_catalog_00.h5", rows=3, **options)
     assert_array_equal(StarCatalogue.concatenate(chunks).distance.value, catalogue.distance.value)

@@ -1,6 +1,7 @@
 """`gpdust fit` from a configuration to a folder: products, record, resuming, refusing, errors."""
 
 import json
+import re
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -37,7 +38,7 @@ def test_writes_everything_that_the_contract_names(finished):
 
 
 def with_prior(prior: str, fit: str) -> str:
-    return CONFIG.replace("inducing = 20\n", prior).replace("particles = 4\nmax_steps = 450\n", f"{fit}\n")
+    return CONFIG.replace("inducing = 20\n", prior).replace("particles = 4\nmax_steps = 120\n", f"{fit}\n")
 
 
 @pytest.mark.parametrize(
@@ -70,6 +71,17 @@ def test_engines_and_priors(tmp_path, monkeypatch, prior, settings, engine, why)
     found = gpdust("query", tmp_path / "out", "--l", 60, "--b", 0, "--d", 200, "--json")
     assert json.loads(found.stdout)["places"][0]["extinction_p50"] == pytest.approx(0.1, abs=0.02)
     assert "this fit is finished" in gpdust(*command).stdout
+
+
+def test_a_fit_that_may_not_fit_into_memory_is_warned_of(tmp_path, monkeypatch, finished):
+    assert "GiB by a rough estimate" not in finished[1].stderr
+    monkeypatch.setattr("gpdust.cli.pipeline.draw_figures", lambda *_: [])
+    monkeypatch.setattr("gpdust.cli.pipeline.machine_memory", lambda: 2**28)
+    result = fitted(tmp_path)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"fit and maps will need \d\.\d GiB by a rough estimate, and there are 0\.2 GiB", result.stderr)
+    assert "box_spacing" in result.stderr
+    assert "GiB by a rough estimate" in " ".join(json.loads((tmp_path / "out" / "fit.json").read_text())["warnings"])
 
 
 def test_record_tells_all(finished):
@@ -292,7 +304,7 @@ def test_a_fit_may_start_from_a_vnet_or_says_why_not(tmp_path, monkeypatch):
 
     write_stars(tmp_path)
     config = tmp_path / "fit.toml"
-    text = CONFIG.replace("particles = 4\nmax_steps = 450", 'engine = "natural"\nstart = "vnet"').replace(
+    text = CONFIG.replace("particles = 4\nmax_steps = 120", 'engine = "natural"\nstart = "vnet"').replace(
         "inducing = 20", 'kind = "inducing"\ninducing = 20'
     )
     config.write_text(text)

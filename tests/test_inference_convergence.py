@@ -76,10 +76,13 @@ def test_a_fit_that_runs_out_of_steps_says_so_and_warns(small_model):
     assert not posterior.report.converged
 
 
-def test_a_fit_takes_no_more_steps_than_it_may(small_model):
-    with pytest.warns(ConvergenceWarning):
-        posterior = gpdust.fit(small_model(learn=True), engine="svi", progress=False, max_steps=100)
-    assert len(posterior.trace) <= 100
+@pytest.mark.parametrize("most", [80, 90, 100, 120])
+@pytest.mark.parametrize("natural", [True, False])
+def test_a_fit_takes_no_more_steps_than_it_may(small_model, most, natural):
+    options = {"max_steps": most, "natural_gradients": natural, "polish_steps": 20}
+    with pytest.warns(ConvergenceWarning, match="while the ELBO still rose"):
+        posterior = gpdust.fit(small_model(learn=True), engine="svi", progress=False, tolerance=1e-9, **options)
+    assert len(posterior.trace) <= most
 
 
 def test_too_few_steps_to_give_the_stars_their_weight_are_refused(small_model):

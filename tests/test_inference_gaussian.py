@@ -127,10 +127,14 @@ def precision_of(gaussian: WhitenedGaussian) -> torch.Tensor:
     return torch.linalg.inv(gaussian.scale_matrix() @ gaussian.scale_matrix().mT)
 
 
+@pytest.fixture
+def plain(guide) -> WhitenedGaussian:
+    return WhitenedGaussian(guide.mean_vector, guide.rotation, guide.scale, generator=guide.generator)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-@pytest.mark.parametrize("with_factor", [False, True])
-def test_a_natural_gradient_step_goes_a_share_of_the_way_in_precision(guide, share, with_factor):
-    start = guide if with_factor else WhitenedGaussian(guide.mean_vector, guide.rotation, guide.scale)
+def test_a_natural_gradient_step_goes_a_share_of_the_way_in_precision(plain, share):
+    start = plain
     before = precision_of(start)
     target = before + torch.diag(torch.linspace(0, 50, SIZE, dtype=torch.float64))
     found = start.towards(target, share, most_widening=4.0)
@@ -139,10 +143,27 @@ def test_a_natural_gradient_step_goes_a_share_of_the_way_in_precision(guide, sha
     assert torch.equal(found.mean_vector, start.mean_vector)
 
 
-def test_no_step_widens_a_gaussian_without_limit(guide):
+def test_no_step_widens_a_gaussian_without_limit(plain):
     indefinite = -100 * torch.eye(SIZE, dtype=torch.float64)
-    found = guide.towards(indefinite, 1.0, most_widening=4.0)
-    assert_allclose(precision_of(found), precision_of(guide) / 4, rtol=1e-8, atol=1e-10)
+    found = plain.towards(indefinite, 1.0, most_widening=4.0)
+    assert_allclose(precision_of(found), precision_of(plain) / 4, rtol=1e-8, atol=1e-10)
+
+
+def test_rounding_beside_the_sharpest_directions_widens_nothing(generator):
+    """Fourteen orders of magnitude leave nothing of the smallest eigenvalue of a precision."""
+    rotation, _ = torch.linalg.qr(torch.randn(SIZE, SIZE, dtype=torch.float64, generator=generator))
+    scale = torch.tensor([1.0, 1.0, 1e-3, 1e-7, 1e-10], dtype=torch.float64)
+    sharp = WhitenedGaussian(torch.zeros(SIZE, dtype=torch.float64), rotation, scale, generator=generator)
+    found = sharp.towards((rotation / scale.square()) @ rotation.mT, 1.0, most_widening=4.0)
+    assert float(torch.linalg.svdvals(found.scale_matrix())[0]) <= 2 * (1 + 1e-12)
+
+
+def test_another_source_of_draws_leaves_the_first_one_alone(guide):
+    before = guide.generator.get_state()
+    other = guide.drawing_from(torch.Generator().manual_seed(3))
+    draws = other.rsample((4,))
+    assert torch.equal(guide.generator.get_state(), before)
+    assert torch.equal(guide.drawing_from(torch.Generator().manual_seed(3)).rsample((4,)), draws)
 
 
 def test_without_a_factor_it_is_the_identity(guide, theirs):

@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import gpdust
-from gpdust.errors import ConfigError
+from gpdust.errors import CatalogueError, ConfigError
 from gpdust.likelihood import ExtinctionStatistics, FreeNoise, MarginalLikelihood, MeasuredParallaxes, NodeOptions
 from gpdust.likelihood.noise import noise_from
 
@@ -84,6 +84,14 @@ def test_what_distances_were_made_of_is_what_the_catalogue_says_unless_it_is_tol
         assert any("Gaussian in parallax" in note for note in model.notes) == (kind == "parallax")
     plain = gpdust.DustModel(stars(), small_grid, small_prior())
     assert plain.treatment.measured == "distance"
+
+
+def test_chunks_of_distances_and_of_parallaxes_are_not_taken_for_one_kind(small_grid, small_prior):
+    chunks = [stars(measured="parallax"), stars()]
+    with pytest.raises(CatalogueError, match=r"some stars have distances and others parallaxes.*measured="):
+        gpdust.DustModel(chunks, small_grid, small_prior())
+    told = gpdust.DustModel(chunks, small_grid, small_prior(), treatment=gpdust.StarTreatment(measured="parallax"))
+    assert told.stars_used.used == 6
 
 
 def test_chunks_are_numbered_through(small_grid, small_prior):

@@ -26,7 +26,7 @@ length_scale = 50
 mean_density = 1e-3
 [fit]
 particles = 4
-max_steps = 450
+max_steps = 120
 [maps]
 shape = [5, 6, 8]
 samples = 20

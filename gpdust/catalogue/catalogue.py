@@ -240,7 +240,7 @@ class StarCatalogue(StarColumns):
         Raises
         ------
         CatalogueError
-            If there are none, they measure different extinctions, or only some have a column.
+            If there are none, they measure different extinctions, or only some have a column or parallaxes.
         """
         catalogues = list(catalogues)
         if not catalogues:

@@ -44,7 +44,8 @@ class Label:
         Distances were made of what the file says where it was written by gpdust and the columns are its own.
         """
         words = _from_meta(meta)
-        if words.get("measured") not in MEASURED or {"distance", "parallax"} & request.columns.keys():
+        own = not request.preset and not {"distance", "parallax"} & request.columns.keys()
+        if not own or words.get("measured") not in MEASURED:
             words["measured"] = measured
         if request.preset:
             words["reference"] = request.preset.reference

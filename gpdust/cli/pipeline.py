@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from gpdust.cli.folder import FitFolder
 from gpdust.cli.messages import Talk
 from gpdust.cli.residuals import Residuals
 from gpdust.config import Config, build
+from gpdust.config.cost import DRAWS, Cost, Size
 from gpdust.errors import ConfigError, EncoderError
 from gpdust.files import atomic_path, write_json
 from gpdust.fitting import FitInterrupted, choose_engine, fit
@@ -20,7 +22,7 @@ from gpdust.inference import Start
 from gpdust.inference.checkpoint import fingerprint
 from gpdust.model import DustModel
 from gpdust.posterior import PercentileMaps, Posterior
-from gpdust.record import Stopwatch, posterior_record, run_record, star_record
+from gpdust.record import Stopwatch, machine_memory, posterior_record, run_record, star_record
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ def run(config: Config, folder: FitFolder, fresh: bool, talk: Talk) -> Run:
     else:
         if fresh:
             folder.checkpoint.unlink(missing_ok=True)
+        size = Size.of(model, math.prod(map_grid.shape), getattr(config.fit, "samples", DRAWS))
+        _warn_of_memory(Cost.of(engine, size), talk)
         posterior = _fit(config, stars, model, folder, watch, talk)
     record = {
         "fingerprint": mark,
@@ -171,6 +175,16 @@ def _fit_is_safe(where: Path, then: str, talk: Talk) -> Iterator[None]:
     except BaseException:
         talk.warn(f"the fit itself is safe in {where}; the same command {then} (--fresh fits anew)")
         raise
+
+
+def _warn_of_memory(cost: Cost, talk: Talk) -> None:
+    memory = machine_memory()
+    if memory and cost.memory_bytes > memory:
+        talk.warn(
+            f"fit and maps will need {cost.memory_bytes / 2**30:.1f} GiB by a rough estimate, and there are "
+            f"{memory / 2**30:.1f} GiB: the system may end the run. Fewer cells in [region] or [maps] shape, a larger "
+            "[prior] box_spacing (or less inducing) or fewer [fit] samples need less"
+        )
 
 
 def _require_stars(model: DustModel, stars: StarCatalogue) -> None:

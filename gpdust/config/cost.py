@@ -7,9 +7,12 @@ Stars that are kept one by one are passed over for each draw of the map; those t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from gpdust.inference.preconditioner import FEWER_CELLS, MOST_CELLS
+from gpdust.likelihood import MarginalLikelihood
+from gpdust.model import CHUNK_BYTES, DustModel
 from gpdust.prior.inducing import MATRIX_MEMORY
 
 FLOAT_BYTES = 8.0
@@ -19,7 +22,7 @@ LIBRARIES_BYTES = 0.8e9  # what Python holds with torch and astropy loaded
 PRODUCT_SECONDS = 1e-7  # of one product, per cell and per latent
 PRODUCTS = 400  # of a fit with given hyperparameters
 MGVI_LEARNING = 6.0  # times as long where hyperparameters are learned
-DRAWS = 20
+DRAWS = 20  # by default
 CELL_COPIES = 4  # of all draws on the cells, at the widest moment
 SUBSPACE = 600  # vectors of cells that the preconditioner holds
 LATENT_COPIES = 60  # vectors of latents: draws, directions of the conjugate gradients, the box's modes
@@ -29,10 +32,11 @@ FLOPS = 5e10  # a second, of matrix products
 NATURAL_STEPS = 10  # of a fit with given hyperparameters
 NATURAL_LEARNING = 6.0  # times as long where hyperparameters are learned
 NATURAL_COPIES = 3  # of the prior's matrix
+NATURAL_SQUARES = 4  # matrices of points by points
 
-# svi: on 14 000 cells with given hyperparameters.
-SVI_SECONDS, SVI_CELLS, SVI_INDUCING, SVI_POWER = 60.0, 14_000, 500, 1.32
-SVI_LEARNING = 6.0  # times as long where hyperparameters are learned
+# svi: on 14 000 cells 500 inducing points took 12 s and 1000 took 31 s; 88 s with hyperparameters of the 500 learned.
+SVI_SECONDS, SVI_CELLS, SVI_INDUCING, SVI_POWER = 12.0, 14_000, 500, 1.4
+SVI_LEARNING = 7.0  # times as long where hyperparameters are learned
 SVI_COPIES = 6  # of the prior's matrix, or of a part of it
 SVI_SQUARE_BYTES = 100.0  # per pair of inducing points
 
@@ -42,7 +46,7 @@ STAR_SECONDS, NODE_SECONDS = 1.6e-7, 9e-9  # of one draw's log-likelihood and sl
 STAR_BYTES, NODE_BYTES = 200.0, 27.0  # 0.98 GB for 10⁶ stars of 29 nodes, as 10 % distance errors have on 35 cells
 # Draws that a fit looks at, with given and learned hyperparameters; the information of the stars counts as five. Where
 # they are learned, natural takes 200 draws at a time. svi takes 32 at each step, and 64 for each covariance.
-STAR_DRAWS = {"mgvi": (400, 800), "natural": (300, 8000), "svi": (4_500, 19_000)}
+STAR_DRAWS = {"mgvi": (400, 800), "natural": (300, 8000), "svi": (6_000, 25_000)}
 
 # Maps with 100 draws.
 MAP_CELL_SECONDS = 1e-5  # per cell
@@ -68,6 +72,10 @@ class Size:
     nodes : float
         Places on its ray at which each star is looked at, where stars are kept one by one; zero where their errors are
         Gaussian and given and their distances exact, so that they are compressed.
+    draws : int
+        That mgvi keeps.
+    matrix_memory : float, optional
+        GB of the matrix of inducing points that may be kept; a box has none.
     """
 
     cells: int
@@ -76,6 +84,31 @@ class Size:
     learned: bool = True
     stars: int = 0
     nodes: float = 0.0
+    draws: int = DRAWS
+    matrix_memory: float | None = None
+
+    @property
+    def matrix_bytes(self) -> float:
+        """Of the prior's matrix, or of the blocks that it is made in again and again where it is too large to keep."""
+        whole = FLOAT_BYTES * self.cells * self.latents
+        kept = MATRIX_MEMORY if self.matrix_memory is None else self.matrix_memory
+        return whole if whole <= 1e9 * kept else min(whole, CHUNK_BYTES)
+
+    @classmethod
+    def of(cls, model: DustModel, map_cells: int, draws: int = DRAWS) -> Size:
+        """That of a model, with maps of so many cells."""
+        stars = model.likelihood
+        singly = isinstance(stars, MarginalLikelihood) and len(stars) > 0
+        return cls(
+            cells=math.prod(model.grid.shape),
+            map_cells=map_cells,
+            latents=model.prior.latent_size,
+            learned=bool(model.prior.theta_size),
+            stars=model.stars_used.used,
+            nodes=max(1.0, len(stars.nodes.cell) / len(stars)) if singly else 0.0,
+            draws=draws,
+            matrix_memory=getattr(model.prior, "matrix_memory", None),
+        )
 
 
 @dataclass(frozen=True)
@@ -98,6 +131,8 @@ class Cost:
         """Estimate a fit by "natural", "mgvi" or "svi", and maps."""
         seconds, fit_bytes = {"natural": _natural, "mgvi": _mgvi, "svi": _svi}[engine](size)
         star_seconds, star_bytes = _stars(size, STAR_DRAWS[engine][size.learned])
+        if engine == "mgvi" and size.matrix_memory is not None:  # on inducing points, too many for a dense precision
+            fit_bytes += size.matrix_bytes
         if engine == "mgvi":
             map_latent, map_copies = MAP_LATENT_SECONDS * size.latents, MAP_COPIES * size.latents
         else:
@@ -117,20 +152,19 @@ class Cost:
 def _mgvi(size: Size) -> tuple[float, float]:
     seconds = PRODUCT_SECONDS * (size.cells + size.latents) * PRODUCTS * (MGVI_LEARNING if size.learned else 1)
     subspace = SUBSPACE * (size.cells if size.cells <= MOST_CELLS else FEWER_CELLS)
-    return seconds, FLOAT_BYTES * (size.cells * DRAWS * CELL_COPIES + LATENT_COPIES * size.latents + subspace)
+    return seconds, FLOAT_BYTES * (size.cells * size.draws * CELL_COPIES + LATENT_COPIES * size.latents + subspace)
 
 
 def _natural(size: Size) -> tuple[float, float]:
     flop = 2.0 * size.cells * size.latents**2 + 1.0 * size.latents**3
     seconds = NATURAL_STEPS * flop / FLOPS * (NATURAL_LEARNING if size.learned else 1)
-    return seconds, NATURAL_COPIES * FLOAT_BYTES * size.cells * size.latents
+    return seconds, NATURAL_COPIES * size.matrix_bytes + NATURAL_SQUARES * FLOAT_BYTES * size.latents**2
 
 
 def _svi(size: Size) -> tuple[float, float]:
     seconds = SVI_SECONDS * (size.cells / SVI_CELLS) * (size.latents / SVI_INDUCING) ** SVI_POWER
     seconds *= SVI_LEARNING if size.learned else 1
-    basis = min(FLOAT_BYTES * size.cells * size.latents, 1e9 * MATRIX_MEMORY)
-    return seconds, SVI_COPIES * basis + SVI_SQUARE_BYTES * size.latents**2
+    return seconds, SVI_COPIES * size.matrix_bytes + SVI_SQUARE_BYTES * size.latents**2
 
 
 def _stars(size: Size, draws: int) -> tuple[float, float]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-PATIENCE = 3  # stages in a row: a plateau of one may be a pause
+PATIENCE = 3  # stages in a row, by default: a plateau of one may be a pause
 
 
 @dataclass
@@ -18,11 +18,14 @@ class StoppingRule:
     ----------
     tolerance : float
         A gain per stage, nats, not worth another stage.
+    patience : int
+        Stages that must not gain more than that, together.
     means, errors : list of float
         ELBO of each stage seen and its standard error.
     """
 
     tolerance: float
+    patience: int = PATIENCE
     means: list[float] = field(default_factory=list)
     errors: list[float] = field(default_factory=list)
 
@@ -49,9 +52,9 @@ class StoppingRule:
     @property
     def gain(self) -> float:
         """Gain of the best of the last stages over the best of those before them, nats."""
-        if len(self.means) <= PATIENCE:
+        if len(self.means) <= self.patience:
             return math.inf
-        return max(self.means[-PATIENCE:]) - max(self.means[:-PATIENCE])
+        return max(self.means[-self.patience :]) - max(self.means[: -self.patience])
 
     @property
     def gain_error(self) -> float:
@@ -61,7 +64,7 @@ class StoppingRule:
     @property
     def settled(self) -> bool:
         """Whether the last stages gained no more than the tolerance, or than noise explains."""
-        return len(self.means) > PATIENCE and self.gain <= self.threshold
+        return len(self.means) > self.patience and self.gain <= self.threshold
 
     @property
     def threshold(self) -> float:

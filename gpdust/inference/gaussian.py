@@ -8,8 +8,6 @@ import torch
 from pyro.distributions import Independent, Normal, TorchDistribution
 from torch.distributions import constraints, register_kl
 
-LEAST_PRECISION = 1e-3  # of the prior's: rounding may leave less beside what stars know a billion times better
-
 
 class WhitenedGaussian(TorchDistribution):
     """N(m, U s T Tᵀ s Uᵀ): a rotation U, a scale s for each axis, and a lower-triangular factor T.
@@ -83,8 +81,16 @@ class WhitenedGaussian(TorchDistribution):
         root = self.rotation * self.scale
         return root if self.factor is None else root @ self.factor
 
+    def drawing_from(self, generator: torch.Generator) -> WhitenedGaussian:
+        """The same with another source of draws."""
+        return WhitenedGaussian(
+            self.mean_vector, self.rotation, self.scale, self.factor, generator, tuple(self.batch_shape)
+        )
+
     def towards(self, precision: torch.Tensor, share: float, most_widening: float) -> WhitenedGaussian:
         """The same mean, and the inverse of the covariance a share of the way to another: a natural-gradient step.
+
+        Only for a Gaussian without a factor.
 
         Parameters
         ----------
@@ -94,26 +100,22 @@ class WhitenedGaussian(TorchDistribution):
             From 0 to 1.
         most_widening : float
             No variance of this Gaussian is to be more than so many times as large where the step would go all the way.
-
-        Returns
-        -------
-        WhitenedGaussian
-            Without a factor.
         """
-        root = self.scale_matrix()
+        root, inverse = self.rotation * self.scale, self.rotation / self.scale
         values, axes = torch.linalg.eigh(_symmetric(root.mT @ precision @ root))
         values = 1 - share + share * values.clamp_min(1 / most_widening)
-        if self.factor is not None:
-            axes = torch.linalg.solve_triangular(self.factor.mT, axes, upper=True)
-        inverse_root = (self.rotation / self.scale) @ axes
-        eigenvalues, rotation = torch.linalg.eigh(_symmetric((inverse_root * values) @ inverse_root.mT))
-        scale = eigenvalues.clamp_min(LEAST_PRECISION).rsqrt()
-        return WhitenedGaussian(self.mean_vector, signed(rotation), scale, generator=self.generator)
+        inverse = inverse @ axes
+        eigenvalues, rotation = torch.linalg.eigh(_symmetric((inverse * values) @ inverse.mT))
+        # Rounding may leave anything beside what stars know a billion times better.
+        least = self.scale.max() ** -2 / most_widening
+        return WhitenedGaussian(
+            self.mean_vector, signed(rotation), eigenvalues.clamp_min(least).rsqrt(), generator=self.generator
+        )
 
 
 def signed(vectors: torch.Tensor) -> torch.Tensor:
     """Eigenvectors whose largest entry is positive: a fixed sign keeps a seed's draws the same on every machine."""
-    return vectors * vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
+    return (vectors * vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()).contiguous()
 
 
 def _symmetric(matrix: torch.Tensor) -> torch.Tensor:

@@ -107,7 +107,8 @@ def expected_hessian(
     """The Hessian of −log L by v, averaged over draws: the metric, and what the curvature of the density adds.
 
     The Gaussian of the largest ELBO has its inverse covariance, with the prior's (Opper & Archambeau 2009).
-    For noise that is not Gaussian, the metric's information stands for the curvature of −log L by the extinction.
+    Exact where stars are compressed, with Gaussian noise and exact distances; else their information at the mean
+    density stands for the curvature of −log L by the extinction.
 
     Parameters
     ----------

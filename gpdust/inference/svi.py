@@ -5,8 +5,8 @@ magnitude. AdamW in the prior's coordinates then blows up or crawls. Three measu
 
 1. The likelihood is tempered from no influence to full weight, by a constant factor per stage, so that the posterior
    moves by about its own width at each stage.
-2. Each stage works in coordinates in which the tempered posterior is about a unit ball (`metric.Whitening`). AdamW's ε
-   is one in these units: small gradients give Newton-like steps, large ones steps of the learning rate at most.
+2. Each stage works in coordinates in which the tempered posterior is about a unit ball: those of the metric, and later
+   those of q. Small gradients give Newton-like steps there, large ones steps of a posterior standard deviation at most.
 3. Draws come in mirrored pairs, which takes the first order out of the gradient's noise.
 
 The covariance takes natural-gradient steps, one a stage: from the inverse of it towards the prior's and the Hessian of
@@ -44,9 +44,10 @@ WEAK = 10.0  # a start is tempered until the sharpest direction is this many tim
 CLIP = 1e6  # largest norm of a gradient in whitened units: only a runaway draw has more
 METRIC_DRAWS = 16  # over which a first covariance averages the metric
 HESSIAN_DRAWS = 64  # over which its later steps average the Hessian
-NATURAL_RATE = 0.7  # share of the way to it that a step goes: what is left averages over stages
+SETTLE_PATIENCE = 6  # stages: they are short, and a climb out of a void takes many small gains
+NATURAL_RATE = 0.6  # share of the way to it that a step goes: what is left averages over stages
 MOST_WIDENING = 4.0  # of a variance, where a step would go all the way: far from the end the Hessian may promise more
-REACH = 3.0  # posterior standard deviations, over the learning rate, once the covariance knows the way
+STRETCH = 3.0  # of the longest steps of the mean, once the covariance knows the way
 SHORT_REACH, SHORTEST_REACH = 0.3, 1e-3  # posterior standard deviations
 SETBACK = 3.0  # a loss of so many standard errors rejects a step of the hyperparameters
 
@@ -82,7 +83,8 @@ class SVIState(State):
         """The same state, sharing nothing that a stage changes in place."""
         generator = torch.Generator()
         generator.set_state(self.generator.get_state())
-        return replace(self, generator=generator, trace=deepcopy(self.trace), rule=deepcopy(self.rule))
+        guide = self.guide and self.guide.drawing_from(generator)
+        return replace(self, generator=generator, guide=guide, trace=deepcopy(self.trace), rule=deepcopy(self.rule))
 
 
 class SVI:
@@ -104,40 +106,51 @@ class SVI:
         prior = self.model.prior
         place = start or Start.at_prior(prior)
         mean, theta = place.mean, place.theta
-        information = gauss_newton(self.model, prior, mean, theta, self.model.basis(prior, theta), with_theta=False)
-        sharpest = float(torch.linalg.eigvalsh(information)[-1])
-        tempering = min(1.0, WEAK / sharpest) if sharpest > 0 and start is None else 1.0
-        self._check_budget(tempering)
-        return SVIState(
+        state = SVIState(
             mean=mean,
             theta=theta,
             points=prior.points,
-            tempering=tempering,
-            phase="temper" if tempering < 1 else self._after_tempering,
+            phase=self._after_tempering,
             reach=self.options.theta_reach,
             generator=torch.Generator().manual_seed(seed),
             trace=Trace(prior.hyperparameters.units),
-            rule=StoppingRule(self.options.tolerance),
+            rule=self._rule(self._after_tempering),
         )
+        if start is None:
+            _, basis = self._place(state)
+            information = gauss_newton(self.model, prior, mean, theta, basis, with_theta=False)
+            sharpest = float(torch.linalg.eigvalsh(information)[-1])
+            if sharpest > WEAK:
+                state = replace(state, phase="temper", tempering=WEAK / sharpest)
+        self._check_budget(state.tempering)
+        return state
+
+    def _rule(self, phase: str) -> StoppingRule:
+        """When to stop, in a new phase."""
+        patience = {"patience": SETTLE_PATIENCE} if phase in ("climb", "settle") else {}
+        return StoppingRule(self.options.tolerance, **patience)
 
     @property
     def _after_tempering(self) -> str:
         if not self.options.natural_gradients:
             return "learn"
-        prior = self.model.prior
-        return "climb" if prior.theta_size or prior.learn_inducing else "settle"
+        return "climb" if self._learns else "settle"
 
     def expected_steps(self, state: SVIState) -> int:
         """How many steps a fit usually takes, for a progress bar: what learning takes is not known beforehand."""
-        learning = 25 if self.model.prior.theta_size else 5
-        settling = 12 * self.options.settle_steps if self.options.natural_gradients else 0
-        return min(len(state.trace) + self._steps(state.tempering, learning) + settling, self.options.max_steps)
+        learn = self.options.learn_steps * (25 if self._learns else 0 if self.options.natural_gradients else 5)
+        settle = self.options.settle_steps * (20 if self.options.natural_gradients else 0)
+        steps = len(state.trace) + self._tempering_steps(state.tempering) + learn + settle + self._last_steps
+        return min(steps, self.options.max_steps)
 
-    def _steps(self, tempering: float, learn_stages: int) -> int:
-        """Steps from a given weight of the likelihood to the end, with so many stages of learning."""
-        options = self.options
-        temper_stages = max(0, math.ceil(-math.log(tempering) / math.log(options.temper_factor)))
-        return temper_stages * options.temper_steps + learn_stages * options.learn_steps + self._last_steps
+    @property
+    def _learns(self) -> bool:
+        return bool(self.model.prior.theta_size or self.model.prior.learn_inducing)
+
+    def _tempering_steps(self, tempering: float) -> int:
+        """Steps from a given weight of the likelihood to its full weight."""
+        stages = max(0, math.ceil(-math.log(tempering) / math.log(self.options.temper_factor)))
+        return stages * self.options.temper_steps
 
     @property
     def _last_steps(self) -> int:
@@ -147,7 +160,8 @@ class SVI:
 
     def _check_budget(self, tempering: float) -> None:
         """Raise where max_steps would end a fit before the stars have their full weight."""
-        least = self._steps(tempering, learn_stages=1)
+        first = self.options.learn_steps if self._after_tempering == "learn" else self.options.settle_steps
+        least = self._tempering_steps(tempering) + first + self._last_steps
         if self.options.max_steps < least:
             raise InferenceError(
                 f"max_steps = {self.options.max_steps} is too few: with these stars a fit takes at least {least} steps"
@@ -190,33 +204,33 @@ class SVI:
         else:
             state = replace(moved, reach=min(1.5 * state.reach, 10 * self.options.theta_reach))
             state.rule.see(elbos)
-        if self._spent(state, self.options.learn_steps):
-            return replace(state, phase="polish", guide=None)
-        if not state.rule.settled:
-            return state
         if not self.options.natural_gradients:
-            return replace(state, phase="polish", guide=None)
-        return replace(state, phase="settle", guide=None, rule=StoppingRule(self.options.tolerance))
+            done = state.rule.settled or self._spent(state, self.options.learn_steps)
+            return replace(state, phase="polish", guide=None) if done else state
+        if state.rule.settled and not self._spent(state, self.options.settle_steps):
+            return replace(state, phase="settle", guide=None, rule=self._rule("settle"))
+        if not self._spent(state, self.options.learn_steps):
+            return state
+        return replace(state, phase="polish", guide=None, rule=self._rule("settle"))  # it has not settled
 
     def _settle(self, state: SVIState, progress: Progress) -> SVIState:
         """A natural-gradient step of the covariance, and steps of the mean, until neither gains anything."""
         guide = self._natural_step(state, NATURAL_RATE)
-        state, elbos = self._follow(state, guide, self.options.settle_steps, progress, REACH)
+        state, elbos = self._follow(state, guide, self.options.settle_steps, progress, STRETCH)
         state.rule.see(elbos)
-        if self._spent(state, self.options.settle_steps):
-            return replace(state, phase="polish")
-        if not state.rule.settled:
-            return state
         if state.phase == "settle":
-            return replace(state, phase="polish")
-        return replace(state, phase="learn", guide=None, rule=StoppingRule(self.options.tolerance))
+            spent = self._spent(state, self.options.settle_steps)
+            return replace(state, phase="polish") if spent or state.rule.settled else state
+        if self._spent(state, self.options.learn_steps):  # nothing is learned, whatever the climb has come to
+            return replace(state, phase="polish", rule=self._rule("learn"))
+        return replace(state, phase="learn", guide=None, rule=self._rule("learn")) if state.rule.settled else state
 
     def _fade(self, state: SVIState, progress: Progress) -> SVIState:
-        """The same with rates that fall: of the covariance as for a mean over stages, of the mean to zero."""
+        """The same with rates that fall: of the covariance as for a mean over stages, of the mean to a ninth."""
         stages = self.options.fading_stages
         guide = self._natural_step(state, NATURAL_RATE / (1 + state.faded))
         rate = (stages - state.faded) / (stages + 1)
-        state, _ = self._follow(state, guide, self.options.settle_steps, progress, REACH, rate)
+        state, _ = self._follow(state, guide, self.options.settle_steps, progress, STRETCH, rate)
         state = replace(state, faded=state.faded + 1)
         if state.faded < stages:
             return state
@@ -254,7 +268,7 @@ class SVI:
         """The prior with its inducing points where they are, and its values on the cells, made once for each place."""
         prior, known = self.model.prior.with_points(state.points), self._basis
         if known is None or not (torch.equal(known[0], state.theta) and torch.equal(known[1], state.points)):
-            self._basis = None  # let go of the old one first: it may be large
+            known = self._basis = None  # let go of the old one first: it may be large
             self._basis = known = (state.theta, state.points, self.model.basis(prior, state.theta))
         return prior, known[2]
 
@@ -264,20 +278,21 @@ class SVI:
         guide: WhitenedGaussian,
         steps: int,
         progress: Progress,
-        reach: float = 1.0,
+        stretch: float = 1.0,
         rate: float = 1.0,
         with_factor: bool = False,
     ) -> tuple[SVIState, list[float]]:
         """Steps of v's mean (and of T) by AdamW, in coordinates in which a Gaussian is a unit ball.
 
-        The prior stands still. Rates are `rate` times those of the options, the longest steps `reach` times as long.
+        The prior stands still. Rates are `rate` times those of the options, the longest steps `stretch` times as long.
         """
         options, (prior, basis) = self.options, self._place(state)
         eta = torch.zeros_like(state.mean, requires_grad=True)
         factor = torch.eye(len(eta), dtype=eta.dtype, requires_grad=True) if with_factor else None
-        # In these coordinates curvature is one: with ε at one, a small gradient gives that share of a Newton step, and
-        # a large one a step of the learning rate. Nothing decays: the prior does what weight decay would imitate.
-        groups = [{"params": [eta], "lr": rate * reach * options.learning_rate, "eps": reach}]
+        # In these coordinates curvature is one. With ε at one a small gradient gives the share of a Newton step that is
+        # the learning rate, and a large one a step of that length; with ε and rate stretched, long steps are longer.
+        # Nothing decays: the prior does what weight decay would imitate.
+        groups = [{"params": [eta], "lr": rate * stretch * options.learning_rate, "eps": stretch}]
         if with_factor:
             groups.append({"params": [factor], "lr": min(options.covariance_rate, 1 / len(eta)), "eps": 1.0})
         optimizer = torch.optim.AdamW(groups, betas=(0.7, 0.95), weight_decay=0.0)

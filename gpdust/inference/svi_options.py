@@ -15,7 +15,8 @@ class SVIOptions:
     particles : int
         Joint draws for each gradient.
     learning_rate : float
-        Of the mean, in posterior standard deviations: the longest step, and the share of the way for short ones.
+        Of the mean: the share of the way that a short step goes, and the longest step in posterior standard deviations;
+        three times that once natural gradients shape the covariance.
     natural_gradients : bool
         Whether the covariance takes natural-gradient steps; else AdamW moves its factor T in a last phase.
     covariance_rate : float
@@ -30,7 +31,7 @@ class SVIOptions:
     temper_steps, learn_steps, settle_steps : int
         Steps of one stage of each phase.
     fading_stages : int
-        Last stages of natural gradients, in which all rates fall to zero.
+        Last stages of natural gradients, in which the rates fall.
     polish_steps : int
         Steps of the last phase without natural gradients.
     max_steps : int
