@@ -65,6 +65,11 @@ class DustModel:
         What a fit learns of the stars' noise.
     notes : list of str
         What else a user should know of how the data are used.
+
+    Raises
+    ------
+    CatalogueError
+        If some chunks have distances and others parallaxes, and the treatment does not say what all have.
     """
 
     def __init__(

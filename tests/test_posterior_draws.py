@@ -9,6 +9,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 import gpdust
+from gpdust.errors import PosteriorError
 from gpdust.grid import RayGrid, Region
 from gpdust.posterior import residual
 
@@ -153,6 +154,19 @@ def test_the_mass_is_that_of_the_density(small_posterior):
     assert_allclose(ratio, ratio[0], rtol=1e-10)
     # By hand, Draine (2003): 124 · ln 10 / 2.5 / (26000 cm²/g) per mag/pc and pc³
     assert_allclose(ratio[0], (124 * LN10 / 2.5 / (26000 * u.cm**2 / u.g)).to_value(u.Msun / u.pc**2), rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "known"), [("A0", True), ("A_V", True), ("A(V)", True), ("A", True), ("A_G", False), ("E(B-V)", False)]
+)
+def test_the_mass_asks_for_an_opacity_where_the_extinction_is_not_visual(small_posterior, quantity, known):
+    posterior = replace(small_posterior, meta={**small_posterior.meta, "quantity": quantity, "band": "some band"})
+    mine = posterior.mass(samples=3, opacity=13000 * u.cm**2 / u.g)
+    if known:
+        assert_allclose(posterior.mass(samples=3).samples.value, mine.samples.value / 2, rtol=1e-12)
+    else:
+        with pytest.raises(PosteriorError, match=r"some band.*give mass\(opacity="):
+            posterior.mass(samples=3)
 
 
 def test_an_estimate_says_what_its_draws_say(small_posterior):
