@@ -41,6 +41,7 @@ from gpdust.model import DustModel
 from gpdust.prior import InducingGP, LinearMap
 
 WEAK = 10.0  # a start is tempered until the sharpest direction is this many times sharper than the prior
+FAR_START = 2.0  # nats a latent, that a Newton step at a start may promise: one of which more is tempered
 CLIP = 1e6  # largest norm of a gradient in whitened units: only a runaway draw has more
 METRIC_DRAWS = 16  # over which a first covariance averages the metric
 HESSIAN_DRAWS = 64  # over which its later steps average the Hessian
@@ -116,14 +117,28 @@ class SVI:
             trace=Trace(prior.hyperparameters.units),
             rule=self._rule(self._after_tempering),
         )
-        if start is None:
-            _, basis = self._place(state)
-            information = gauss_newton(self.model, prior, mean, theta, basis, with_theta=False)
-            sharpest = float(torch.linalg.eigvalsh(information)[-1])
-            if sharpest > WEAK:
-                state = replace(state, phase="temper", tempering=WEAK / sharpest)
+        weight = self._first_weight(state, start is None)
+        if weight < 1:
+            state = replace(state, phase="temper", tempering=weight)
         self._check_budget(state.tempering)
         return state
+
+    def _first_weight(self, state: SVIState, at_prior: bool) -> float:
+        """Weight of the likelihood with which the posterior is near the start: at the prior's mean a weak one.
+
+        Elsewhere as strong a one as a Newton step from there allows: one that promises a lot leads to a bad place.
+        """
+        prior, basis = self._place(state)
+        information = gauss_newton(self.model, prior, state.mean, state.theta, basis, with_theta=False)
+        precision = information + torch.eye(len(information), dtype=information.dtype)
+        weakest = WEAK / max(float(torch.linalg.eigvalsh(precision)[-1]) - 1, WEAK)
+        if at_prior:
+            return weakest
+        mean = state.mean.clone().requires_grad_()
+        loss = 0.5 * mean.square().sum() - self.model.log_likelihood(mean[None], state.theta, basis, prior).sum()
+        (gradient,) = torch.autograd.grad(loss, mean)
+        promised = 0.5 * float(gradient @ torch.linalg.solve(precision, gradient))
+        return max(weakest, min(1.0, FAR_START * len(mean) / max(promised, 1e-300)))
 
     def _rule(self, phase: str) -> StoppingRule:
         """When to stop, in a new phase."""
