@@ -11,7 +11,7 @@ import torch
 from numpy.testing import assert_allclose
 
 import gpdust
-from gpdust.inference import Newton
+from gpdust.inference import SVI, Newton
 from gpdust.inference.cells import PriorOnCells
 from gpdust.inference.start import CLOSENESS, Start, projected, start_from
 from gpdust.prior.box import PeriodicBox
@@ -165,3 +165,16 @@ def test_a_guess_is_followed_where_it_is_sure_and_nowhere_else(models):
     mean = projected(guess, torch.where(known, 0.01, torch.inf).double(), cells)
     assert float((cells.log_density(mean) - guess)[known].abs().mean()) < 0.05
     assert float((cells.log_density(mean) - cells.offset)[~known].abs().mean()) < 0.1
+
+
+def test_svi_tempers_a_start_that_is_far_and_no_other(models, posteriors):
+    engine, posterior = SVI(models["inducing"]), posteriors("inducing", "svi")
+    near = start_from(posterior, models["inducing"])
+    state = engine.init(0, near)
+    assert state.phase == "settle" and state.tempering == 1.0
+    far = replace(near, mean=near.mean + 3.0)
+    state = engine.init(0, far)
+    assert state.phase == "temper" and state.tempering < 1
+    end = fit(models["inducing"], "svi", far)
+    assert end.report.converged
+    assert end.report.elbo == pytest.approx(posterior.report.elbo, abs=1.0)
