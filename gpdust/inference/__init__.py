@@ -6,8 +6,8 @@ from gpdust.inference.newton import Newton
 from gpdust.inference.newton_options import NewtonOptions
 from gpdust.inference.progress import Progress
 from gpdust.inference.start import Start
-from gpdust.inference.state import NewtonState, State
-from gpdust.inference.svi import SVI, SVIState
+from gpdust.inference.state import NewtonState, State, SVIState
+from gpdust.inference.svi import SVI
 from gpdust.inference.svi_options import SVIOptions
 from gpdust.inference.trace import Trace
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 
 import torch
 
 from gpdust.inference.convergence import StoppingRule
+from gpdust.inference.gaussian import WhitenedGaussian
 from gpdust.inference.trace import Trace
 
 
@@ -103,3 +105,38 @@ class NewtonState(State):
     rounds: int = 0
     coarse: NewtonState | None = None
     misfit: float = 0.0
+
+
+@dataclass
+class SVIState(State):
+    """What svi needs beside what all engines share.
+
+    Attributes
+    ----------
+    points : Tensor, shape (M, 3)
+        Inducing points, pc.
+    tempering : float
+        Weight of the likelihood.
+    reach : float
+        Trust radius of the hyperparameters, posterior standard deviations.
+    generator : torch.Generator
+        Source of all draws.
+    guide : WhitenedGaussian or None
+        q, once it is known.
+    faded : int
+        Stages of the last phase that are done.
+    """
+
+    points: torch.Tensor = field(default_factory=nothing)
+    tempering: float = 1.0
+    reach: float = 0.0
+    generator: torch.Generator = field(default_factory=torch.Generator)
+    guide: WhitenedGaussian | None = None
+    faded: int = 0
+
+    def copy(self) -> SVIState:
+        """The same state, sharing nothing that a stage changes in place."""
+        generator = torch.Generator()
+        generator.set_state(self.generator.get_state())
+        guide = self.guide and self.guide.drawing_from(generator)
+        return replace(self, generator=generator, guide=guide, trace=deepcopy(self.trace), rule=deepcopy(self.rule))

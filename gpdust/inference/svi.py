@@ -6,7 +6,7 @@ magnitude. AdamW in the prior's coordinates then blows up or crawls. Three measu
 1. The likelihood is tempered from no influence to full weight, by a constant factor per stage, so that the posterior
    moves by about its own width at each stage.
 2. Each stage works in coordinates in which the tempered posterior is about a unit ball: those of the metric, and later
-   those of q. Small gradients give Newton-like steps there, large ones steps of a posterior standard deviation at most.
+   those of q. Small gradients give Newton-like steps there, large ones steps of about a posterior standard deviation.
 3. Draws come in mirrored pairs, which takes the first order out of the gradient's noise.
 
 The covariance takes natural-gradient steps, one a stage: from the inverse of it towards the prior's and the Hessian of
@@ -18,8 +18,7 @@ from __future__ import annotations
 
 import math
 import time
-from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import pyro
@@ -34,7 +33,7 @@ from gpdust.inference.gaussian import WhitenedGaussian
 from gpdust.inference.metric import Whitening, expected_hessian, gauss_newton, whiten
 from gpdust.inference.progress import Progress
 from gpdust.inference.start import Start
-from gpdust.inference.state import State, nothing
+from gpdust.inference.state import SVIState
 from gpdust.inference.svi_options import SVIOptions
 from gpdust.inference.trace import Trace
 from gpdust.model import DustModel
@@ -51,41 +50,6 @@ MOST_WIDENING = 4.0  # of a variance, where a step would go all the way: far fro
 STRETCH = 3.0  # of the longest steps of the mean, once the covariance knows the way
 SHORT_REACH, SHORTEST_REACH = 0.3, 1e-3  # posterior standard deviations
 SETBACK = 3.0  # a loss of so many standard errors rejects a step of the hyperparameters
-
-
-@dataclass
-class SVIState(State):
-    """What svi needs beside what all engines share.
-
-    Attributes
-    ----------
-    points : Tensor, shape (M, 3)
-        Inducing points, pc.
-    tempering : float
-        Weight of the likelihood.
-    reach : float
-        Trust radius of the hyperparameters, posterior standard deviations.
-    generator : torch.Generator
-        Source of all draws.
-    guide : WhitenedGaussian or None
-        q, once it is known.
-    faded : int
-        Stages of the last phase that are done.
-    """
-
-    points: torch.Tensor = field(default_factory=nothing)
-    tempering: float = 1.0
-    reach: float = 0.0
-    generator: torch.Generator = field(default_factory=torch.Generator)
-    guide: WhitenedGaussian | None = None
-    faded: int = 0
-
-    def copy(self) -> SVIState:
-        """The same state, sharing nothing that a stage changes in place."""
-        generator = torch.Generator()
-        generator.set_state(self.generator.get_state())
-        guide = self.guide and self.guide.drawing_from(generator)
-        return replace(self, generator=generator, guide=guide, trace=deepcopy(self.trace), rule=deepcopy(self.rule))
 
 
 class SVI:

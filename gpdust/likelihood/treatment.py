@@ -57,9 +57,8 @@ class StarTreatment:
     nodes: NodeOptions = field(default_factory=NodeOptions)
 
     def __post_init__(self) -> None:
-        for value, known in ((self.distance, DISTANCES), (self.measured, (None, *MEASURED))):
+        for value, known in ((self.distance, DISTANCES), (self.measured or MEASURED[0], MEASURED)):
             if value not in known:
-                known = [name for name in known if name]
                 raise ConfigError(f"unknown treatment {value!r} of distances; there are {', '.join(known)}")
         object.__setattr__(self, "learn", tuple(self.learn))
         FreeNoise(self.noise, self.learn)
