@@ -90,7 +90,7 @@ def test_only_catalogue_and_region_are_needed():
     assert config.prior.box_spacing is None
     assert config.prior.learn is True
     assert config.fit.engine == "auto"
-    assert config.fit.samples == 20
+    assert config.fit.samples == "auto"
     assert config.region.background == "auto"
     assert config.catalogue.preset is None
 
@@ -249,8 +249,8 @@ def test_path_counts_from_the_folder_of_the_file(tmp_path):
             with_keys(prior={"learn_inducing": True}, likelihood={"noise": "mixture"}),
             "can't learn the stars' noise ([likelihood] bad_share = \"learn\", its default)",
         ),
-        (with_keys(fit={"samples": 7}), "[fit] samples must be an even whole number, 2 or more, got 7"),
-        (with_keys(fit={"samples": 0}), "[fit] samples must be an even whole number, 2 or more, got 0"),
+        (with_keys(fit={"samples": 7}), '[fit] samples must be an even whole number, 2 or more, or "auto", got 7'),
+        (with_keys(fit={"samples": 0}), '[fit] samples must be an even whole number, 2 or more, or "auto", got 0'),
         (
             with_keys(fit={"engine": "svi", "samples": 8}),
             '[fit] samples goes with engine = "auto", "natural" or "mgvi", but here it is "svi"',

@@ -14,12 +14,13 @@ from gpdust.cli.folder import FitFolder
 from gpdust.cli.messages import Talk
 from gpdust.cli.residuals import Residuals
 from gpdust.config import Config, build
-from gpdust.config.cost import DRAWS, Cost, Size
+from gpdust.config.cost import Cost, Size
 from gpdust.errors import ConfigError, EncoderError
 from gpdust.files import atomic_path, write_json
 from gpdust.fitting import FitInterrupted, choose_engine, fit
 from gpdust.inference import Start
 from gpdust.inference.checkpoint import fingerprint
+from gpdust.inference.sample_size import AUTO
 from gpdust.model import DustModel
 from gpdust.posterior import PercentileMaps, Posterior
 from gpdust.record import Stopwatch, machine_memory, posterior_record, run_record, star_record
@@ -74,7 +75,7 @@ def run(config: Config, folder: FitFolder, fresh: bool, talk: Talk) -> Run:
     else:
         if fresh:
             folder.checkpoint.unlink(missing_ok=True)
-        size = Size.of(model, math.prod(map_grid.shape), getattr(config.fit, "samples", DRAWS))
+        size = Size.of(model, math.prod(map_grid.shape), getattr(config.fit, "samples", AUTO))
         _warn_of_memory(Cost.of(engine, size), talk)
         posterior = _fit(config, stars, model, folder, watch, talk)
     record = {

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 from gpdust.inference.preconditioner import FEWER_CELLS, MOST_CELLS
+from gpdust.inference.sample_size import AUTO, FEW, most_samples
 from gpdust.likelihood import MarginalLikelihood
 from gpdust.model import CHUNK_BYTES, DustModel
 from gpdust.prior.inducing import MATRIX_MEMORY
@@ -22,7 +23,6 @@ LIBRARIES_BYTES = 0.8e9  # what Python holds with torch and astropy loaded
 PRODUCT_SECONDS = 1e-7  # of one product, per cell and per latent
 PRODUCTS = 400  # of a fit with given hyperparameters
 MGVI_LEARNING = 6.0  # times as long where hyperparameters are learned
-DRAWS = 20  # by default
 CELL_COPIES = 4  # of all draws on the cells, at the widest moment
 SUBSPACE = 600  # vectors of cells that the preconditioner holds
 LATENT_COPIES = 60  # vectors of latents: draws, directions of the conjugate gradients, the box's modes
@@ -73,7 +73,7 @@ class Size:
         Places on its ray at which each star is looked at, where stars are kept one by one; zero where their errors are
         Gaussian and given and their distances exact, so that they are compressed.
     draws : int
-        That mgvi keeps.
+        That mgvi keeps, at most.
     matrix_memory : float, optional
         GB of the matrix of inducing points that may be kept; a box has none.
     """
@@ -84,7 +84,7 @@ class Size:
     learned: bool = True
     stars: int = 0
     nodes: float = 0.0
-    draws: int = DRAWS
+    draws: int = FEW
     matrix_memory: float | None = None
 
     @property
@@ -95,18 +95,18 @@ class Size:
         return whole if whole <= 1e9 * kept else min(whole, CHUNK_BYTES)
 
     @classmethod
-    def of(cls, model: DustModel, map_cells: int, draws: int = DRAWS) -> Size:
-        """That of a model, with maps of so many cells."""
-        stars = model.likelihood
+    def of(cls, model: DustModel, map_cells: int, samples: int | str = AUTO) -> Size:
+        """That of a model, with maps of so many cells, and the option `samples` of its fit."""
+        stars, cells = model.likelihood, math.prod(model.grid.shape)
         singly = isinstance(stars, MarginalLikelihood) and len(stars) > 0
         return cls(
-            cells=math.prod(model.grid.shape),
+            cells=cells,
             map_cells=map_cells,
             latents=model.prior.latent_size,
             learned=bool(model.prior.theta_size),
             stars=model.stars_used.used,
             nodes=max(1.0, len(stars.nodes.cell) / len(stars)) if singly else 0.0,
-            draws=draws,
+            draws=most_samples(samples, model.prior.latent_size, cells),
             matrix_memory=getattr(model.prior, "matrix_memory", None),
         )
 

@@ -181,15 +181,17 @@ def some_of(names: Iterable[str]) -> Kind:
     return Kind(f"a list, each entry once, each {one.words}", parse)
 
 
-def even(at_least: int) -> Kind:
-    """A whole number that is even."""
+def even_or(word: str, at_least: int) -> Kind:
+    """A whole number that is even, or a word."""
 
-    def parse(value: object) -> int:
+    def parse(value: object) -> int | str:
+        if value == word:
+            return word
         if _whole(value, at_least) % 2:
             raise ValueError
         return int(value)
 
-    return Kind(f"an even whole number, {at_least} or more", parse)
+    return Kind(f'an even whole number, {at_least} or more, or "{word}"', parse)
 
 
 def one_or_more(kind: Kind) -> Kind:

@@ -12,6 +12,7 @@ from gpdust.catalogue import StarCatalogue
 from gpdust.config.cost import Cost, Size
 from gpdust.errors import ConfigError
 from gpdust.grid import RayGrid, Region
+from gpdust.inference.sample_size import AUTO, most_samples
 from gpdust.likelihood import StarTreatment
 from gpdust.prior import SampledVolume, SpectralGP
 from gpdust.units import DEGREE, MAGNITUDE, PARSEC, as_array
@@ -197,10 +198,11 @@ def _costs(
     proposed = SpectralGP(KERNEL, length_scale * PARSEC).placed(SampledVolume(grid, np.zeros(grid.shape)))
     inducing, learned = _inducing(len(stars)), likelihood["extra_scatter"] == "learn"
     singly = learned or likelihood.get("distance") == "marginal"
-    nodes = _nodes(stars, grid) if singly else 0.0
+    nodes, cells = _nodes(stars, grid) if singly else 0.0, math.prod(grid.shape)
 
     def cost(engine: str, latents: int) -> Cost:
-        return Cost.of(engine, Size(math.prod(grid.shape), math.prod(map_shape), latents, True, len(stars), nodes))
+        draws = most_samples(AUTO, latents, cells)
+        return Cost.of(engine, Size(cells, math.prod(map_shape), latents, True, len(stars), nodes, draws))
 
     points = f'kind = "inducing" with {inducing} points, engine = '
     return {

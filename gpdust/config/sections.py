@@ -199,7 +199,7 @@ class FitSection:
 class NewtonSection(FitSection):
     """[fit] with engine "natural" or "mgvi", or "auto" where it takes one of them; see `NewtonOptions`."""
 
-    samples: int = key(kinds.even(2), NewtonOptions.samples)
+    samples: int | str = key(kinds.even_or(AUTO, 2), NewtonOptions.samples)
     max_steps: int = key(kinds.whole(1), NewtonOptions.max_steps)
     tolerance: float = key(kinds.number(above=0), NewtonOptions.tolerance)
 

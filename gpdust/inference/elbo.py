@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 
@@ -14,6 +15,35 @@ DRAW_TOLERANCE = 0.03  # of the solves for new draws
 PAIRS = (4, 10, 16)  # of new draws, one batch after another until the ELBO is known well enough
 SEEDS = 1_000_003  # from batch to batch: far from the seeds that anyone gives
 WELL_KNOWN, SHARE_KNOWN = 0.5, 0.3  # nats, and of the determinant's error: a scatter of few draws may be too small
+TOLERATED, ERRORS_TOLERATED = 10.0, 2.0  # nats, and errors of that, that its own draws may flatter a fit by
+SURE = 3.0  # nats: an error of the flattery with which it is known well enough
+
+
+@dataclass(frozen=True)
+class Elbo:
+    """The ELBO of a Gaussian q, nats.
+
+    Attributes
+    ----------
+    value, error : float
+        With the Monte-Carlo standard error.
+    flattery : float
+        How much higher it would seem by the draws that the mean was fitted to.
+    """
+
+    value: float
+    error: float
+    flattery: float
+
+    @property
+    def is_flattered(self) -> bool:
+        """Whether the mean follows its draws, so that more of them would make a better fit."""
+        return is_flattery(self.flattery, self.error)
+
+
+def is_flattery(nats: float, error: float) -> bool:
+    """Whether the draws that a mean was fitted to flatter it by more than may be, or may seem so."""
+    return nats > max(TOLERATED, ERRORS_TOLERATED * error)
 
 
 def theta_divergence(theta: torch.Tensor, covariance: torch.Tensor) -> float:
@@ -32,13 +62,8 @@ def unseen(
         yield standard(seed + batch * SEEDS, max(pairs, least))
 
 
-def gaussian_elbo(
-    objective: Objective,
-    place: Place,
-    precision: Precision,
-    standards: Iterable[tuple[torch.Tensor, torch.Tensor]],
-) -> tuple[float, float, float]:
-    """E_q[log L] − KL(q(v) ‖ N(0, I)), its standard error, and by how much the fit's own draws flatter it, nats.
+class NewDraws:
+    """E_q[log L] − KL(q(v) ‖ N(0, I)) by draws that the fit has not seen, batch by batch.
 
     Parameters
     ----------
@@ -47,12 +72,8 @@ def gaussian_elbo(
         The mean of q, with the draws that it was fitted to.
     precision : Precision
         Λ of q.
-    standards : iterable of (Tensor, Tensor), shapes (pairs, latent) and (pairs, cells)
-        Standard normals, none of which the fit has seen. Batches are taken until the ELBO is known well enough.
-
-    Returns
-    -------
-    elbo, error, flattery : float
+    standards : iterator of (Tensor, Tensor), shapes (pairs, latent) and (pairs, cells)
+        Standard normals, none of which the fit has seen.
 
     Notes
     -----
@@ -62,17 +83,49 @@ def gaussian_elbo(
     tr Λ⁻¹ − M = −E[dᵀGd] with d = Bδ, estimated from the same draws as E_q[log L]: the two estimates share nearly all
     of their noise, which leaves what is cubic and beyond.
     """
-    log_determinant, log_determinant_error = precision.log_determinant()
-    each = place.mean.new_empty(0)
-    for latents, cells in standards:
-        drawn = objective.place(place.mean, precision.draws(latents, cells, DRAW_TOLERANCE))
-        each = torch.cat([each, _beyond_quadratic(objective, drawn, precision)])
-        scatter = float(each.std()) / math.sqrt(len(each))
-        if scatter < max(WELL_KNOWN, SHARE_KNOWN * 0.5 * log_determinant_error):
-            break
-    divergence = 0.5 * (float(place.mean.square().sum()) + log_determinant)
-    flattery = float(each.mean() - _beyond_quadratic(objective, place, precision).mean())
-    return -float(each.mean()) - divergence, math.hypot(scatter, 0.5 * log_determinant_error), flattery
+
+    def __init__(
+        self,
+        objective: Objective,
+        place: Place,
+        precision: Precision,
+        standards: Iterator[tuple[torch.Tensor, torch.Tensor]],
+    ) -> None:
+        self._objective, self._mean, self._precision, self._standards = objective, place.mean, precision, standards
+        self._seen = float(_beyond_quadratic(objective, place, precision).mean())
+        self._each = place.mean.new_empty(0)
+        self._take_more()
+
+    def are_needed(self) -> bool:
+        """Whether they say that the mean follows its own."""
+        while self._scatter > SURE and self._take_more():
+            pass
+        return is_flattery(self._flattery, self._scatter)
+
+    def elbo(self) -> Elbo:
+        """The ELBO, by as many batches as it takes to know it well enough."""
+        log_determinant, error = self._precision.log_determinant()
+        while self._scatter >= max(WELL_KNOWN, SHARE_KNOWN * 0.5 * error) and self._take_more():
+            pass
+        divergence = 0.5 * (float(self._mean.square().sum()) + log_determinant)
+        return Elbo(-float(self._each.mean()) - divergence, math.hypot(self._scatter, 0.5 * error), self._flattery)
+
+    @property
+    def _scatter(self) -> float:
+        return float(self._each.std()) / math.sqrt(len(self._each))
+
+    @property
+    def _flattery(self) -> float:
+        return float(self._each.mean()) - self._seen
+
+    def _take_more(self) -> bool:
+        """Another batch, if there is one."""
+        standard = next(self._standards, None)
+        if standard is None:
+            return False
+        drawn = self._objective.place(self._mean, self._precision.draws(*standard, DRAW_TOLERANCE))
+        self._each = torch.cat([self._each, _beyond_quadratic(self._objective, drawn, self._precision)])
+        return True
 
 
 def _beyond_quadratic(objective: Objective, place: Place, precision: Precision) -> torch.Tensor:

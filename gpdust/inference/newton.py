@@ -25,10 +25,11 @@ from gpdust.inference.cells import PriorOnCells
 from gpdust.inference.coarse_start import CoarseStart, coarser_cells
 from gpdust.inference.convergence import StoppingReport, StoppingRule
 from gpdust.inference.curvature import ThetaCurvature
-from gpdust.inference.elbo import gaussian_elbo, theta_divergence, unseen
+from gpdust.inference.elbo import NewDraws, unseen
 from gpdust.inference.matrix_free import MatrixFreePrecision
-from gpdust.inference.mean import ROUNDING, find_mean
+from gpdust.inference.mean import find_mean
 from gpdust.inference.newton_options import NewtonOptions
+from gpdust.inference.newton_report import MOST_ROUNDS, NOISE_MOVED, stopping_report
 from gpdust.inference.noise_step import best_noise, noise_drift
 from gpdust.inference.objective import Objective, Place
 from gpdust.inference.occam import theta_gradient
@@ -36,6 +37,7 @@ from gpdust.inference.precision import DensePrecision, Precision
 from gpdust.inference.preconditioner import Preconditioning
 from gpdust.inference.progress import Progress
 from gpdust.inference.response import Response
+from gpdust.inference.sample_size import first_samples, most_samples
 from gpdust.inference.star_metric import CellMetric
 from gpdust.inference.start import Start
 from gpdust.inference.state import NewtonState
@@ -49,18 +51,14 @@ LEAST_COARSE_SCALE = 1.0  # likewise; smaller structure than that would there ge
 NEAR = 30.0  # nats: a predicted decrease at which draws begin to matter, and slopes by θ
 RELATIVE = 0.03  # of what the first step gains with new draws: less is not worth another before the next ones
 LESS_MIXING, LEAST_MIXING = 0.6, 0.2
-MOST_ROUNDS = 20  # of new draws
 FEW_LATENTS = 1000  # of which draws cost little without a matrix too
 CHEAP_SAMPLES = 200  # while hyperparameters are learned, since few draws mislead them; and for an ELBO
 CURVATURE, FINAL_CURVATURE = 0.5, 0.1  # tolerances of its solves: steps of θ, and its errors
 LEARN_STEPS = 8  # of the mean between steps of θ, at most
 SHORT = 10.0  # tolerances of which the mean may then be short: the gradient by θ knows of it to first order
 NOISE_DRAWS = 4  # of the map, for the parameters of the noise, which hardly depend on them
-NOISE_MOVED = 0.3  # of its standard errors: what must settle before the rest can
 MATRIX_NUMBERS = 50_000_000  # of a Hessian averaged over draws, for all rays
 ELBO_NUMBERS = 10_000_000  # of a batch on the cells, where draws cost little and a batch is larger
-FLATTERED = 10.0  # nats, by the fit's own draws, from which on it says so
-STUCK = 1e3  # a damping with which steps are so short that they promise nothing
 
 
 class Newton:
@@ -75,18 +73,17 @@ class Newton:
     """
 
     def __init__(self, model: DustModel, options: NewtonOptions | None = None, dense: bool = True) -> None:
-        options = options or NewtonOptions()
-        if options.samples < 2 or options.samples % 2:
-            raise InferenceError(
-                f"samples must be even and at least 2, since draws are mirrored, got {options.samples}"
-            )
-        self.model, self.options, self.dense = model, options, dense
+        self.model, self.options, self.dense = model, options or NewtonOptions(), dense
         self.response = Response(model)
+        self._first_samples = first_samples(self.options.samples)
+        size = model.prior.latent_size, math.prod(self.response.shape)
+        self._most_samples = most_samples(self.options.samples, *size)
         self._noise = torch.zeros(model.free_noise.size, dtype=torch.float64)
-        self._preconditioning = Preconditioning(model) if options.precondition and not dense else None
+        self._preconditioning = Preconditioning(model) if self.options.precondition and not dense else None
         self._objective: Objective | None = None
         self._recent: Precision | None = None
-        self._coarser = coarser_cells(math.prod(self.response.shape)) if options.coarse_start else None
+        self._new: tuple[torch.Tensor, NewDraws] | None = None
+        self._coarser = coarser_cells(math.prod(self.response.shape)) if self.options.coarse_start else None
         self._coarse_start: CoarseStart | None = None
         self._least = self._shortest_scales(LEAST_SCALE)
         self.iterations: list[tuple[str, int]] = []
@@ -103,6 +100,7 @@ class Newton:
             trace=Trace(self.model.prior.hyperparameters.units),
             rule=StoppingRule(self.options.tolerance),
             seed=seed,
+            samples=self._first_samples,
             noise=start.noise if len(start.noise) else torch.zeros(self.model.free_noise.size, dtype=torch.float64),
         )
 
@@ -171,7 +169,7 @@ class Newton:
             return step_back(state)
 
     def _learn_at(self, objective: Objective, state: NewtonState) -> NewtonState:
-        samples = max(self.options.samples, CHEAP_SAMPLES) if self._draws_cost_little else self.options.samples
+        samples = max(state.samples, CHEAP_SAMPLES) if self._draws_cost_little else state.samples
         state = self._redraw(state, objective, self.options.sample_tolerance, samples)
         tolerance = SHORT * self.options.tolerance
         state, place = self._find_mean(state, objective, tolerance, at_most=LEARN_STEPS, leave_last=True)
@@ -199,7 +197,7 @@ class Newton:
         before = state.mean
         try:
             drawn = self._redraw(state, objective, self.options.sample_tolerance)
-            state, _ = self._find_mean(drawn, objective, self.options.tolerance, relative=RELATIVE)
+            state, place = self._find_mean(drawn, objective, self.options.tolerance, relative=RELATIVE)
         except InferenceError:  # draws so wide that a density overflows: take less of their change
             if not len(state.draws) or state.mixing <= LEAST_MIXING:
                 raise
@@ -213,9 +211,32 @@ class Newton:
         moving = drift >= 3 * self.options.tolerance or state.noise_left > NOISE_MOVED
         if moving and state.rounds < MOST_ROUNDS:
             return state
+        if self._needs_more_samples(state, objective, place):
+            return self._with_most_samples(state)
         if len(state.theta):
             state = replace(state, theta_covariance=self._curvature(state, FINAL_CURVATURE, state.seed).covariance)
         return replace(state, phase="done")
+
+    def _needs_more_samples(self, state: NewtonState, objective: Objective, place: Place) -> bool:
+        """Whether the mean follows its draws, and there may be more of them."""
+        if state.samples >= self._most_samples:
+            return False
+        return self._new_draws(state, objective, place, self._recent).are_needed()
+
+    def _with_most_samples(self, state: NewtonState) -> NewtonState:
+        """Where to go on with more draws: hyperparameters too were found with those that misled the mean."""
+        self._new = None  # let go of it: it may be large
+        learns = self.model.prior.theta_size and not self._draws_cost_little
+        return replace(
+            state,
+            samples=self._most_samples,
+            phase="learn" if learns else "settle",
+            theta_step=torch.zeros(0, dtype=torch.float64),
+            theta_reach=math.inf,
+            drift=math.inf,
+            mixing=1.0,
+            rounds=0,
+        )
 
     # Parts
 
@@ -234,7 +255,7 @@ class Newton:
             return
         self._noise = noise
         self.model = self.model.with_noise(self.model.free_noise.at(noise.numpy()))
-        self.response, self._recent = Response(self.model), None
+        self.response, self._recent, self._new = Response(self.model), None, None
         if self._objective is not None:
             self._objective = Objective(self._objective.cells, self.response)
 
@@ -287,7 +308,7 @@ class Newton:
         if not len(state.draws) and self._preconditioning:
             self._preconditioning.before_many_solves()
         precision = self._precision(objective, objective.place(state.mean, state.draws))
-        pairs = (samples or self.options.samples) // 2
+        pairs = (samples or state.samples) // 2
         start = state.draws if len(state.draws) == pairs else None
         # Λ⁻¹ times coloured noise has the covariance Λ⁻¹ Λ Λ⁻¹.
         draws = precision.draws(*self._standard(state.seed, pairs), tolerance, start)
@@ -345,61 +366,25 @@ class Newton:
     def finish(self, state: NewtonState) -> tuple[torch.Tensor, StoppingReport]:
         """A square root of the covariance of q (natural) or its draws (mgvi), and how the fit ended.
 
-        A state that ran out of steps before it knew the covariances of θ and of the noise is given them.
+        A state that ran out of steps before it had draws, or knew the covariances of θ and of the noise, is given them.
         """
         self._use(state.noise)
-        objective, draws = self._at(state.theta), state.draws
-        if not len(draws):  # it stopped before there were any
-            draws = self._redraw(state, objective, self.options.sample_tolerance).draws
-        place = objective.place(state.mean, draws)
+        objective = self._at(state.theta)
+        if not len(state.draws):  # it stopped before there were any
+            state.draws = self._redraw(state, objective, self.options.sample_tolerance).draws
+        place = objective.place(state.mean, state.draws)
         precision = self._precision(objective, place)
         if len(state.theta) and not len(state.theta_covariance):
             state.theta_covariance = self._curvature(state, FINAL_CURVATURE, state.seed).covariance
         if len(state.noise) and not len(state.noise_covariance):
-            state.noise_covariance = self._with_best_noise(replace(state, draws=draws), objective).noise_covariance
-        many = min(CHEAP_SAMPLES // 2, ELBO_NUMBERS // place.log_density.numel()) if self._draws_cost_little else 0
-        fresh = unseen(self._standard, state.seed, many)
-        elbo, error, flattery = gaussian_elbo(objective, place, precision, fresh)
-        elbo -= theta_divergence(state.theta, state.theta_covariance)
-        elbo -= theta_divergence(state.noise, state.noise_covariance)
-        spread = precision.covariance_factor() if isinstance(precision, DensePrecision) else draws
-        report = self._report(state, elbo, error)
-        if flattery > max(FLATTERED, 5 * error):
-            words = f"the mean follows its {2 * len(draws)} draws by {flattery:.0f} nats: more samples would fit better"
-            report = replace(report, reason=f"{report.reason}; {words}")
-        return spread, report
+            state.noise_covariance = self._with_best_noise(state, objective).noise_covariance
+        found = self._new_draws(state, objective, place, precision).elbo()
+        spread = precision.covariance_factor() if isinstance(precision, DensePrecision) else state.draws
+        return spread, stopping_report(state, self.options, found, self.model.prior.hyperparameters, self._least)
 
-    def _report(self, state: NewtonState, elbo: float, error: float) -> StoppingReport:
-        rounding = ROUNDING * abs(state.trace.elbo[-1]) if len(state.trace) else 0.0
-        if len(state.trace) >= self.options.max_steps:
-            converged, reason = False, f"it ran out of its {self.options.max_steps} steps"
-        elif state.predicted > 3 * max(self.options.tolerance, rounding) or state.damping > STUCK:
-            converged, reason = False, f"no step gave what it promised; the last promised {state.predicted:.2g} nats"
-        elif state.theta_left > 3 * self.options.theta_tolerance:
-            converged, reason = (
-                False,
-                f"steps of the hyperparameters promised {state.theta_left:.2g} nats, but lost however short they were",
-            )
-        elif state.rounds == MOST_ROUNDS and state.drift >= 3 * self.options.tolerance:
-            converged, reason = (
-                False,
-                f"new draws still moved the mean by {state.drift:.2g} nats after {MOST_ROUNDS} rounds",
-            )
-        elif state.noise_left > NOISE_MOVED:
-            converged, reason = False, f"the stars' noise still moved by {state.noise_left:.2g} of its standard errors"
-        else:
-            promised = f"the last step promised {state.predicted:.2g} nats and gave {state.actual:.2g}"
-            converged, reason = True, f"{promised}; new draws moved the mean by {state.drift:.2g} nats"
-        return StoppingReport(converged, reason + self._at_their_least(state.theta), len(state.trace), elbo, error)
-
-    def _at_their_least(self, theta: torch.Tensor) -> str:
-        """In words, which length scales ended on the least value that a fit may give them."""
-        hyperparameters = self.model.prior.hyperparameters
-        values, which = hyperparameters.report(theta), zip(hyperparameters.learned(), theta, self._least, strict=True)
-        ended = [f"{one.name} ({values[one.name]:.3g} {one.unit})" for one, value, least in which if value <= least]
-        if not ended:
-            return ""
-        least = (
-            "the least that cells of this size tell apart: finer cells may say more, and stated errors are too small"
-        )
-        return f"; {', '.join(ended)} ended on {least}"
+    def _new_draws(self, state: NewtonState, objective: Objective, place: Place, precision: Precision) -> NewDraws:
+        """Draws that the fit has not seen: asked for at the end of a search, and once more at that of the fit."""
+        if self._new is None or self._new[0] is not state.mean:
+            many = min(CHEAP_SAMPLES // 2, ELBO_NUMBERS // place.log_density.numel()) if self._draws_cost_little else 0
+            self._new = state.mean, NewDraws(objective, place, precision, unseen(self._standard, state.seed, many))
+        return self._new[1]

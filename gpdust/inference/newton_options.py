@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gpdust.inference.sample_size import AUTO
+
 
 @dataclass(frozen=True)
 class NewtonOptions:
@@ -11,8 +13,9 @@ class NewtonOptions:
 
     Attributes
     ----------
-    samples : int
+    samples : int or "auto"
         Draws of q over which metric and gradient are averaged, and which mgvi keeps; even, since they are mirrored.
+        "auto" takes 20, and up to 100 where the mean is found to follow those: where stars are few and draws wide.
     tolerance : float
         Predicted decrease of the objective, nats, below which the mean counts as found.
     theta_tolerance : float
@@ -36,7 +39,7 @@ class NewtonOptions:
         metric at the root mean square of dρ/dφ, whose intervals hold more of what they should where draws are wide.
     """
 
-    samples: int = 20
+    samples: int | str = AUTO
     tolerance: float = 0.1
     theta_tolerance: float = 0.3
     solve_tolerance: float = 0.1

@@ -55,6 +55,8 @@ class NewtonState(State):
     ----------
     seed : int
         Of the standard normals behind all draws: the same at every step, so that the objective is smooth.
+    samples : int
+        Draws, both of each pair counted.
     draws : Tensor, shape (pairs, M)
         Offsets δ of the draws: v = mean ± δ. Empty before the first draw.
     damping : float
@@ -87,6 +89,7 @@ class NewtonState(State):
     """
 
     seed: int = 0
+    samples: int = 0
     draws: torch.Tensor = field(default_factory=nothing)
     damping: float = 0.0
     theta_step: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
