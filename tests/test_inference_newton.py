@@ -210,7 +210,7 @@ def test_a_fit_that_runs_out_of_steps_says_so_and_warns(small_model, engine):
 
 @pytest.mark.parametrize("samples", [0, 1, 7, "many"])
 def test_an_odd_number_of_samples_is_refused(small_model, samples):
-    with pytest.raises(InferenceError, match=f"must be .auto., or even.*got {samples}"):
+    with pytest.raises(InferenceError, match=f"must be .auto., or even.*got {samples!r}"):
         fit(small_model(), "mgvi", samples=samples)
 
 

@@ -1,11 +1,14 @@
 """Few draws where stars are many; more where the mean follows those few."""
 
+import warnings
+
 import astropy.units as u
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
 import gpdust
+from gpdust.fitting import ConvergenceWarning
 from gpdust.inference.checkpoint import fingerprint, load_state, save_state
 from gpdust.inference.newton import Newton
 from gpdust.inference.progress import Progress
@@ -58,11 +61,27 @@ def test_many_stars_need_no_more(wild, region):
     assert_allclose(chosen.mean, few.mean, atol=1e-12)  # nor does looking change anything
 
 
-def test_hyperparameters_are_found_again_with_more_draws(wild, region):
-    posterior = fit(model_of(wild, region, FEW_STARS, learn=["amplitude"]))
+@pytest.mark.parametrize("few", [True, False])
+def test_hyperparameters_are_found_with_more_draws(wild, region, monkeypatch, few):
+    """From the first where stars are few; else they are found again."""
+    monkeypatch.setattr(Newton, "_has_few_stars", few)
+    posterior = fit(model_of(wild, region, 300, learn=["amplitude"]))
     phases = posterior.trace.phase
     assert 2 * len(posterior.spread.draws) == MANY and posterior.report.converged
-    assert "learn" in phases[phases.index("settle") :] and phases[-1] == "settle"
+    assert ("learn" in phases[phases.index("settle") :]) != few and phases[-1] == "settle"
+    error = posterior.theta_covariance[0, 0].sqrt() * 0.8 * np.log(2)
+    assert abs(posterior.hyperparameters["amplitude"] - 0.8) < 3 * error
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_an_amplitude_does_not_run_away_from_few_stars(wild, region, seed):
+    """Where draws are too wide for their number, slopes by θ at them pull ever harder: to 2 dex and more, unchecked."""
+    grid, prior, _ = wild
+    world = grid, prior, prior_truth(prior, grid, seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # it may well say that it has not
+        posterior = fit(model_of(world, region, 100, learn=["amplitude"]))
+    assert posterior.hyperparameters["amplitude"] < 1.6
 
 
 def test_a_fit_that_is_stopped_when_it_takes_more_goes_on_to_the_same_end(wild, region, tmp_path):

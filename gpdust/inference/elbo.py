@@ -16,7 +16,6 @@ PAIRS = (4, 10, 16)  # of new draws, one batch after another until the ELBO is k
 SEEDS = 1_000_003  # from batch to batch: far from the seeds that anyone gives
 WELL_KNOWN, SHARE_KNOWN = 0.5, 0.3  # nats, and of the determinant's error: a scatter of few draws may be too small
 TOLERATED, ERRORS_TOLERATED = 10.0, 2.0  # nats, and errors of that, that its own draws may flatter a fit by
-SURE = 3.0  # nats: an error of the flattery with which it is known well enough
 
 
 @dataclass(frozen=True)
@@ -97,10 +96,17 @@ class NewDraws:
         self._take_more()
 
     def are_needed(self) -> bool:
-        """Whether they say that the mean follows its own."""
-        while self._scatter > SURE and self._take_more():
-            pass
-        return is_flattery(self._flattery, self._scatter)
+        """Whether they say that the mean follows its own; more of them are drawn while that is open."""
+        while True:
+            if is_flattery(self._flattery, self._scatter):
+                return True
+            at_most = self._flattery + ERRORS_TOLERATED * self._scatter
+            if at_most < TOLERATED or not self._take_more():
+                return False
+
+    def contradict(self) -> bool:
+        """Whether the mean's own draws say more than these by a nat a star, so that nothing follows from them."""
+        return not self._flattery < self._objective.response.likelihood.n_stars
 
     def elbo(self) -> Elbo:
         """The ELBO, by as many batches as it takes to know it well enough."""

@@ -177,6 +177,11 @@ class Newton:
             return state
         if state.predicted > NEAR:  # slopes here say nothing
             return step_back(state) if len(state.theta_step) else self._less_mixing(state)
+        if self._has_few_stars:  # hyperparameters would follow the draws too, and run away
+            if not self._draws_cost_little and self._needs_more_samples(state, objective, place):
+                return self._with_most_samples(state)
+            if len(state.theta_step) and self._new_draws(state, objective, place, self._recent).contradict():
+                return step_back(state)
         state = self._with_best_noise(state, objective)
         if state.noise_left > NOISE_MOVED:  # the slopes here say nothing of another noise
             return replace(state, theta_step=torch.zeros(0, dtype=torch.float64))
@@ -241,6 +246,11 @@ class Newton:
     # Parts
 
     @property
+    def _has_few_stars(self) -> bool:
+        """Fewer than cells, so that draws of these may be wide."""
+        return self.model.likelihood.n_stars < math.prod(self.response.shape)
+
+    @property
     def _draws_cost_little(self) -> bool:
         return self.dense or self.model.prior.latent_size <= FEW_LATENTS
 
@@ -292,7 +302,7 @@ class Newton:
         if not (far or len(place.offsets)):
             return self._precision(objective, place)
         rays, cells = self.response.shape
-        wide = self.model.likelihood.n_stars < rays * cells and rays * cells**2 <= MATRIX_NUMBERS
+        wide = self._has_few_stars and rays * cells**2 <= MATRIX_NUMBERS
         return self._precision_of(objective, place, objective.hessian(place, slope, wide, far))
 
     def _precision_of(self, objective: Objective, place: Place, metric: CellMetric) -> Precision:
