@@ -1,8 +1,9 @@
 """Dust within 3 kpc from the star clusters of Hunt & Reffert (2023), and a test of it: python examples/hunt2023.py.
 
-A fifth of the clusters is held out and predicted. Clusters scatter about any smooth map by more than their errors, and
-some by far: the noise is a Student-t whose scatter and degrees of freedom are learned along with the map (not with
---given). The map is compared with the best one of constant density, A = ρ d.
+A fifth of the clusters is held out and predicted. Clusters scatter about any smooth map by more than their errors, the
+more the more dust there is, and some by far: the noise is a Student-t whose scatter, in part in proportion to
+extinction, and degrees of freedom are learned along with the map (not with --given). The map is compared with the best
+one of constant density, A = ρ d.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from gpdust.plot import plot_residuals, plot_top_down, save_figure
 DATA = Path(__file__).resolve().parents[2] / "shared/data/hunt2023_clusters.csv"
 REGION = gpdust.Region((0, 360) * u.deg, (-12, 12) * u.deg, (100, 3000) * u.pc, foreground_cells=1)
 START = {"length_scale": (300, 300, 100) * u.pc, "amplitude": 0.5, "mean_density": 5e-4 * u.mag / u.pc}
-NOISE = gpdust.StudentNoise(extra=0.2, degrees_of_freedom=5.0)  # where learning starts
+NOISE = gpdust.StudentNoise(extra=0.05, proportional=0.2, degrees_of_freedom=5.0)  # where learning starts
 GIVEN_NOISE = gpdust.GaussianNoise(extra=0.6)
 
 

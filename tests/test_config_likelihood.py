@@ -148,7 +148,8 @@ def test_init_proposes_what_errors_ask_for(catalogue):
     plain = {"l": rng.uniform(50, 60, 500) * u.deg, "b": rng.uniform(-5, 5, 500) * u.deg, "distance": d * u.pc}
     plain |= {"extinction": 1e-3 * d * u.mag, "extinction_error": np.full(500, 0.02) * u.mag}
     exact = propose(gpdust.StarCatalogue(**plain)).sections
-    assert exact["likelihood"] == {"extra_scatter": "learn"} and "background" not in exact["region"]
+    assert exact["likelihood"] == {"extra_scatter": "learn", "proportional_scatter": "learn"}
+    assert "background" not in exact["region"]
     uncertain = propose(gpdust.StarCatalogue(**plain, distance_error=0.1 * d * u.pc)).sections
     assert uncertain["likelihood"]["distance"] == "marginal"
     assert uncertain["region"]["foreground_cells"] == "auto"

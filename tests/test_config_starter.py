@@ -183,15 +183,13 @@ def test_starter_says_rightly_what_other_engines_need(tmp_path):
     table.write(tmp_path / "stars.csv")
     text = make_starter(tmp_path / "stars.csv", tmp_path).text
     (line,) = [line for line in text.splitlines() if line.startswith("engine = ")]
-    assert line.endswith(
-        "# for this prior mgvi; inducing points also take natural, or svi if extra_scatter is a number"
-    )
+    assert line.endswith("# for this prior mgvi; inducing points also take natural, or svi if scatters are numbers")
 
     def with_engine(engine: str, kind: str, scatter: str) -> Config:
         changed = text.replace('engine = "auto"', f'engine = "{engine}"').replace(
             'kind = "spectral"', f'kind = "{kind}"'
         )
-        return Config.from_dict(tomllib.loads(changed.replace('extra_scatter = "learn"', f"extra_scatter = {scatter}")))
+        return Config.from_dict(tomllib.loads(changed.replace('_scatter = "learn"', f"_scatter = {scatter}")))
 
     for engine, kind, scatter in (("mgvi", "spectral", '"learn"'), ("natural", "inducing", '"learn"')):
         assert with_engine(engine, kind, scatter).fit.engine == engine
@@ -335,7 +333,7 @@ def test_proposal_counts_its_stars(monkeypatch):
     exact, uncertain, many = costs(False), costs(True), costs(True, 50_000)
     assert uncertain[0].fit_seconds > exact[0].fit_seconds + 0.3
     assert many[0].memory_bytes > uncertain[0].memory_bytes + 45_000 * 400
-    assert exact[2] == uncertain[2] == "can't learn extra_scatter: set it to a number"
+    assert exact[2] == uncertain[2] == "can't learn scatter: set both to numbers"
     assert any(exact[2] in line for line in propose(catalogue(500, True)).estimates())
 
     monkeypatch.setattr("gpdust.config.propose.MOST_SINGLE", 1000)

@@ -159,8 +159,12 @@ def _background(stars: StarCatalogue, far: u.Quantity) -> dict[str, float]:
 
 
 def _likelihood(stars: StarCatalogue) -> dict[str, object]:
-    """Learned scatter: stated errors are seldom all there is; distances are summed over where they have errors."""
-    proposed: dict[str, object] = {"extra_scatter": "learn" if len(stars) <= MOST_SINGLE else 0.0}
+    """Learned scatter: stated errors are seldom all there is; distances are summed over where they have errors.
+
+    Part of that scatter is due to cells that are coarser than the dust, and grows with it.
+    """
+    scatter: float | str = "learn" if len(stars) <= MOST_SINGLE else 0.0
+    proposed: dict[str, object] = {"extra_scatter": scatter, "proportional_scatter": scatter}
     if stars.distance_error is not None:
         proposed = {"distance": "marginal", "distance_prior": StarTreatment().distance_prior(stars), **proposed}
     return proposed
@@ -208,7 +212,7 @@ def _costs(
     return {
         'kind = "spectral", engine = "mgvi" (proposed)': cost("mgvi", proposed.latent_size),
         f'{points}"natural"': cost("natural", inducing),
-        f'{points}"svi"': "can't learn extra_scatter: set it to a number" if learned else cost("svi", inducing),
+        f'{points}"svi"': "can't learn scatter: set both to numbers" if learned else cost("svi", inducing),
     }
 
 

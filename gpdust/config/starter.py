@@ -37,9 +37,10 @@ NOTES = {
     "prior.mean_density": "mag / pc; where the fit starts",
     "prior.learn": "false: length scale, amplitude and mean stay as given, which is faster",
     "likelihood.extra_scatter": 'mag, added in quadrature to every error: a number, or "learn"',
+    "likelihood.proportional_scatter": "likewise, as a share of the extinction: dust that cells are too coarse for",
     "likelihood.distance": "summed over; or inflate, ignore",
     "likelihood.distance_prior": "uniform-density, exponential-disc, or flat, as for percentiles of a posterior",
-    "fit.engine": "for this prior mgvi; inducing points also take natural, or svi if extra_scatter is a number",
+    "fit.engine": "for this prior mgvi; inducing points also take natural, or svi if scatters are numbers",
     "fit.seed": "same seed, same map",
     "maps.samples": "posterior draws behind the percentiles",
 }
