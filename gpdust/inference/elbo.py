@@ -97,12 +97,10 @@ class NewDraws:
 
     def are_needed(self) -> bool:
         """Whether they say that the mean follows its own; more of them are drawn while that is open."""
-        while True:
-            if is_flattery(self._flattery, self._scatter):
-                return True
-            at_most = self._flattery + ERRORS_TOLERATED * self._scatter
-            if at_most < TOLERATED or not self._take_more():
+        while not is_flattery(self._flattery, self._scatter):
+            if self._flattery + self._scatter < TOLERATED or not self._take_more():
                 return False
+        return True
 
     def contradict(self) -> bool:
         """Whether the mean's own draws say more than these by a nat a star, so that nothing follows from them."""
