@@ -41,7 +41,7 @@ from gpdust.inference.sample_size import first_samples, most_samples
 from gpdust.inference.star_metric import CellMetric
 from gpdust.inference.start import Start
 from gpdust.inference.state import NewtonState
-from gpdust.inference.theta_step import has_lost, step_back, step_on
+from gpdust.inference.theta_step import has_lost, step_back, step_on, went_far
 from gpdust.inference.trace import Trace
 from gpdust.model import DustModel
 
@@ -180,7 +180,7 @@ class Newton:
         if self._has_few_stars:  # hyperparameters would follow the draws too, and run away
             if not self._draws_cost_little and self._needs_more_samples(state, objective, place):
                 return self._with_most_samples(state)
-            if len(state.theta_step) and self._new_draws(state, objective, place, self._recent).contradict():
+            if went_far(state) and self._new_draws(state, objective, place, self._recent).contradict():
                 return step_back(state)
         state = self._with_best_noise(state, objective)
         if state.noise_left > NOISE_MOVED:  # the slopes here say nothing of another noise

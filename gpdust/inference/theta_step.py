@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -12,6 +13,14 @@ from gpdust.inference.state import NewtonState
 
 SHORTEST = 1e-3  # of a standardised hyperparameter
 GROWTH = 2.0  # from step to step, after one that has been taken back
+LONG = 0.3  # of a standardised hyperparameter
+
+
+def went_far(state: NewtonState) -> bool:
+    """Whether the last step was long, or one was taken back before it: slopes may say nothing where it has led."""
+    if not len(state.theta_step):
+        return False
+    return float(state.theta_step.abs().max()) > LONG or math.isfinite(state.theta_reach)
 
 
 def has_lost(state: NewtonState, gradient: torch.Tensor, tolerance: float) -> bool:
