@@ -80,7 +80,7 @@ def line(row: dict) -> str:
     )
 
 
-def samples(value: str) -> int | str:
+def samples_or_auto(value: str) -> int | str:
     """A number of samples, or "auto"."""
     return value if value == AUTO else int(value)
 
@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--stars", type=int, default=2000)
     parser.add_argument("--amplitude", type=float, default=0.3, help="of the truths and of the fits' prior, dex")
-    parser.add_argument("--samples", type=samples, default=AUTO, help="that a fit looks at; see NewtonOptions")
+    parser.add_argument("--samples", type=samples_or_auto, default=AUTO, help="that a fit looks at; see NewtonOptions")
     parser.add_argument("--draws", type=int, default=199, help="joint draws that a truth is ranked among")
     parser.add_argument("--seed", type=int, default=0, help="of the first truth")
     parser.add_argument("--json", type=Path, help="write all numbers here")

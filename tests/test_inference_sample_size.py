@@ -1,15 +1,18 @@
 """Few draws where stars are many; more where the mean follows those few."""
 
 import warnings
+from types import SimpleNamespace
 
 import astropy.units as u
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose
 
 import gpdust
 from gpdust.fitting import ConvergenceWarning
 from gpdust.inference.checkpoint import fingerprint, load_state, save_state
+from gpdust.inference.elbo import NewDraws
 from gpdust.inference.newton import Newton
 from gpdust.inference.progress import Progress
 from gpdust.inference.sample_size import FEW, MANY, MOST_NUMBERS, most_samples
@@ -30,10 +33,9 @@ def wild(region):
     return grid, prior, prior_truth(prior, grid, 0)
 
 
-def model_of(wild, region, stars: int, **options) -> gpdust.DustModel:
+def model_of(wild, region, stars: int, amplitude: float = 0.8, learn: bool | list[str] = False) -> gpdust.DustModel:
     grid, prior, truth = wild
-    if options:
-        prior = gpdust.SpectralGP("matern32", SCALE, 0.8, 1e-3 * u.mag / u.pc, **options).with_box(prior.box)
+    prior = gpdust.SpectralGP("matern32", SCALE, amplitude, 1e-3 * u.mag / u.pc, learn=learn).with_box(prior.box)
     return gpdust.DustModel(mock_survey(truth, region, stars, 1).catalogue, grid, prior)
 
 
@@ -54,9 +56,12 @@ def test_few_stars_and_wide_draws_get_more_of_them_and_a_better_fit(wild, region
     assert abs(chosen.report.elbo - many.report.elbo) < 5 * np.hypot(chosen.report.elbo_error, many.report.elbo_error)
 
 
-def test_many_stars_need_no_more(wild, region):
+def test_many_stars_need_no_more(wild, region, monkeypatch):
     model = model_of(wild, region, MANY_STARS)
+    looks, look = [], NewDraws.ask_for_more
+    monkeypatch.setattr(NewDraws, "ask_for_more", lambda self: looks.append(self) or look(self))
     chosen, few = fit(model), fit(model, samples=FEW)
+    assert len(looks) == 1
     assert 2 * len(chosen.spread.draws) == FEW
     assert_allclose(chosen.mean, few.mean, atol=1e-12)  # nor does looking change anything
 
@@ -102,7 +107,63 @@ def test_a_fit_that_is_stopped_when_it_takes_more_goes_on_to_the_same_end(wild, 
     assert report.elbo == pytest.approx(report_again.elbo, abs=1.0)
 
 
-@pytest.mark.parametrize("samples", [2, 20, 400])
+def test_a_step_that_new_draws_contradict_is_taken_back(wild, region, monkeypatch):
+    monkeypatch.setattr("gpdust.inference.newton.went_far", lambda state: len(state.theta_step) > 0)
+    monkeypatch.setattr(NewDraws, "contradict_its_own", lambda self: True)
+    with pytest.warns(ConvergenceWarning, match="contradicted"):
+        posterior = fit(model_of(wild, region, 300, 0.3, learn=["amplitude"]), samples=FEW)
+    assert abs(posterior.hyperparameters["amplitude"] - 0.3) < 1e-3  # no step was short enough
+
+
+@pytest.mark.parametrize("learn", [False, ["amplitude"]])
+def test_more_draws_begin_where_the_last_step_of_hyperparameters_began(wild, region, learn):
+    newton = Newton(model_of(wild, region, 300, learn=learn), dense=False)
+    size = newton.model.prior.theta_size
+    state = newton.init(0)
+    state.theta, state.mean_before = torch.full((size,), 0.5).double(), torch.ones_like(state.mean)
+    state.theta_step = torch.full((size,), 0.2).double()
+    grown = newton._with_most_samples(state)
+    assert grown.samples == MANY and not len(grown.theta_step)
+    assert grown.phase == ("learn" if learn else "settle")
+    assert_allclose(grown.theta, 0.3 * np.ones(size))
+    assert_allclose(grown.mean, 1 if learn else 0)
+
+
+def new_draws(monkeypatch, own: float, *batches: list[float]) -> NewDraws:
+    """Of given energies, nats, for 100 stars."""
+    monkeypatch.setattr("gpdust.inference.elbo._beyond_quadratic", lambda objective, place, precision: place.energies)
+    objective = SimpleNamespace(
+        place=lambda mean, draws: SimpleNamespace(energies=draws),
+        response=SimpleNamespace(likelihood=SimpleNamespace(n_stars=100)),
+    )
+    precision = SimpleNamespace(draws=lambda latents, cells, tolerance: latents)
+    place = SimpleNamespace(mean=torch.zeros(3).double(), energies=torch.tensor([own]))
+    return NewDraws(objective, place, precision, iter([(torch.tensor(batch), None) for batch in batches]))
+
+
+@pytest.mark.parametrize(
+    ("batches", "asked"),
+    [
+        ([[1.0, 2.0, 3.0, 2.0]], False),
+        ([[30.0, 32.0, 29.0, 31.0]], True),
+        ([[5.0, 25.0, -15.0, 20.0], [1.0] * 40], False),  # open at first
+        ([[5.0, 25.0, -15.0, 20.0], [30.0] * 40], True),
+        ([[0.0, 0.0, 0.0, 4000.0]], True),  # one stray: as large as its own error
+        ([[0.0, 0.0, 0.0, 80.0]], False),  # no nat a star
+        ([[0.0, 0.0, 0.0, np.inf]], True),
+        ([[0.0, 0.0, 0.0, np.nan]], True),
+    ],
+)
+def test_new_draws_ask_for_more_where_they_say_less_than_the_means_own(monkeypatch, batches, asked):
+    assert new_draws(monkeypatch, 0.0, *batches).ask_for_more() == asked
+
+
+@pytest.mark.parametrize(("nats", "contradicts"), [(99.0, False), (101.0, True), (np.nan, True), (np.inf, True)])
+def test_a_nat_a_star_is_a_contradiction(monkeypatch, nats, contradicts):
+    assert new_draws(monkeypatch, 0.0, [nats] * 4).contradict_its_own() == contradicts
+
+
+@pytest.mark.parametrize("samples", [2, 20, 400, np.int64(20)])
 def test_a_given_number_is_kept(samples):
     assert most_samples(samples, 1000, 1000) == samples
 

@@ -1,7 +1,8 @@
 """What a fit will cost in time and memory: rough formulas for two CPU cores.
 
 mgvi is taken to fit a spectral prior, natural and svi one on inducing points. Every constant stands here, with what it
-counts. A fit may take half of the estimate or, where stars are precise and the density wild, several times as much.
+counts. A fit may take half of the estimate or, where stars are precise and the density wild, several times as much; one
+that finds 20 draws too few takes twice as long. Memory is that of as many draws as it may take.
 Stars that are kept one by one are passed over for each draw of the map; those that can be are compressed once.
 """
 
@@ -25,7 +26,8 @@ PRODUCTS = 400  # of a fit with given hyperparameters
 MGVI_LEARNING = 6.0  # times as long where hyperparameters are learned
 CELL_COPIES = 4  # of all draws on the cells, at the widest moment
 SUBSPACE = 600  # vectors of cells that the preconditioner holds
-LATENT_COPIES = 60  # vectors of latents: draws, directions of the conjugate gradients, the box's modes
+LATENT_COPIES = 60  # vectors of latents: 20 draws, directions of the conjugate gradients, the box's modes
+DRAW_COPIES = 2.5  # vectors of latents for each draw beyond these
 
 # natural: the precision as a matrix, made anew and factored at each step.
 FLOPS = 5e10  # a second, of matrix products
@@ -152,7 +154,8 @@ class Cost:
 def _mgvi(size: Size) -> tuple[float, float]:
     seconds = PRODUCT_SECONDS * (size.cells + size.latents) * PRODUCTS * (MGVI_LEARNING if size.learned else 1)
     subspace = SUBSPACE * (size.cells if size.cells <= MOST_CELLS else FEWER_CELLS)
-    return seconds, FLOAT_BYTES * (size.cells * size.draws * CELL_COPIES + LATENT_COPIES * size.latents + subspace)
+    latents = (LATENT_COPIES + DRAW_COPIES * max(0, size.draws - FEW)) * size.latents
+    return seconds, FLOAT_BYTES * (size.cells * size.draws * CELL_COPIES + latents + subspace)
 
 
 def _natural(size: Size) -> tuple[float, float]:

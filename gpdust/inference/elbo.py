@@ -26,18 +26,19 @@ class Elbo:
     ----------
     value, error : float
         With the Monte-Carlo standard error.
-    flattery : float
+    flattery, flattery_error : float
         How much higher it would seem by the draws that the mean was fitted to.
     """
 
     value: float
     error: float
     flattery: float
+    flattery_error: float
 
     @property
     def is_flattered(self) -> bool:
         """Whether the mean follows its draws, so that more of them would make a better fit."""
-        return is_flattery(self.flattery, self.error)
+        return is_flattery(self.flattery, self.flattery_error)
 
 
 def is_flattery(nats: float, error: float) -> bool:
@@ -91,18 +92,23 @@ class NewDraws:
         standards: Iterator[tuple[torch.Tensor, torch.Tensor]],
     ) -> None:
         self._objective, self._mean, self._precision, self._standards = objective, place.mean, precision, standards
-        self._seen = float(_beyond_quadratic(objective, place, precision).mean())
-        self._each = place.mean.new_empty(0)
+        self._by_own = float(_beyond_quadratic(objective, place, precision).mean())
+        self._by_new = place.mean.new_empty(0)
         self._take_more()
 
-    def are_needed(self) -> bool:
-        """Whether they say that the mean follows its own; more of them are drawn while that is open."""
+    def ask_for_more(self) -> bool:
+        """Whether they say that the mean follows its own draws, and needs more; they go on while that is open.
+
+        One stray draw among them makes their mean and its error as large as each other, however large that is.
+        """
         while not is_flattery(self._flattery, self._scatter):
-            if self._flattery + self._scatter < TOLERATED or not self._take_more():
+            if self._flattery + self._scatter < TOLERATED:
                 return False
+            if not self._take_more():
+                return self.contradict_its_own()
         return True
 
-    def contradict(self) -> bool:
+    def contradict_its_own(self) -> bool:
         """Whether the mean's own draws say more than these by a nat a star, so that nothing follows from them."""
         return not self._flattery < self._objective.response.likelihood.n_stars
 
@@ -112,15 +118,16 @@ class NewDraws:
         while self._scatter >= max(WELL_KNOWN, SHARE_KNOWN * 0.5 * error) and self._take_more():
             pass
         divergence = 0.5 * (float(self._mean.square().sum()) + log_determinant)
-        return Elbo(-float(self._each.mean()) - divergence, math.hypot(self._scatter, 0.5 * error), self._flattery)
+        value, error = -float(self._by_new.mean()) - divergence, math.hypot(self._scatter, 0.5 * error)
+        return Elbo(value, error, self._flattery, self._scatter)
 
     @property
     def _scatter(self) -> float:
-        return float(self._each.std()) / math.sqrt(len(self._each))
+        return float(self._by_new.std()) / math.sqrt(len(self._by_new))
 
     @property
     def _flattery(self) -> float:
-        return float(self._each.mean()) - self._seen
+        return float(self._by_new.mean()) - self._by_own
 
     def _take_more(self) -> bool:
         """Another batch, if there is one."""
@@ -128,7 +135,7 @@ class NewDraws:
         if standard is None:
             return False
         drawn = self._objective.place(self._mean, self._precision.draws(*standard, DRAW_TOLERANCE))
-        self._each = torch.cat([self._each, _beyond_quadratic(self._objective, drawn, self._precision)])
+        self._by_new = torch.cat([self._by_new, _beyond_quadratic(self._objective, drawn, self._precision)])
         return True
 
 

@@ -4,7 +4,7 @@ q(v) = N(m, Λ⁻¹) with Λ = I + BᵀGB, where the Gauss–Newton metric G = D
 dρ/dφ over mirrored joint draws of q, and m where the gradient of the objective, averaged over the same draws, is
 zero. E[JᵀWJ] itself differs by the correlations of cells, and needs a matrix for each ray: that is an option. At the
 mean alone, cells of which stars say only that they are not dense would stay so wide that hyperparameters run away.
-The draws are Λ⁻¹ times coloured noise from standard normals that never change: with them fixed, the objective is a
+The draws are Λ⁻¹ times coloured noise from standard normals that stay the same: with them fixed, the objective is a
 smooth function, and its predicted and actual decrease can be compared.
 
 The engines differ in linear algebra only. natural holds Λ as a matrix; mgvi multiplies by it (Knollmüller & Enßlin
@@ -111,7 +111,8 @@ class Newton:
     def stage(self, state: NewtonState, progress: Progress) -> NewtonState:
         """Take the state to its next phase, or through one round of it."""
         self._started, self._progress = time.perf_counter() - state.seconds, progress
-        state = replace(state, trace=deepcopy(state.trace), rule=deepcopy(state.rule))
+        samples = state.samples or self._first_samples  # an older checkpoint does not say
+        state = replace(state, trace=deepcopy(state.trace), rule=deepcopy(state.rule), samples=samples)
         self._use(state.noise)
         phases = {"coarse": self._coarse, "climb": self._climb, "learn": self._learn, "settle": self._settle}
         state = phases[state.phase](state)
@@ -178,10 +179,11 @@ class Newton:
         if state.predicted > NEAR:  # slopes here say nothing
             return step_back(state) if len(state.theta_step) else self._less_mixing(state)
         if self._has_few_stars:  # hyperparameters would follow the draws too, and run away
-            if not self._draws_cost_little and self._needs_more_samples(state, objective, place):
-                return self._with_most_samples(state)
-            if went_far(state) and self._new_draws(state, objective, place, self._recent).contradict():
+            if went_far(state) and self._new_draws(state, objective, place, self._recent).contradict_its_own():
                 return step_back(state)
+            noise_known = not len(state.noise) or (len(state.noise_covariance) and state.noise_left <= NOISE_MOVED)
+            if noise_known and not self._draws_cost_little and self._needs_more_samples(state, objective, place):
+                return self._with_most_samples(state)
         state = self._with_best_noise(state, objective)
         if state.noise_left > NOISE_MOVED:  # the slopes here say nothing of another noise
             return replace(state, theta_step=torch.zeros(0, dtype=torch.float64))
@@ -224,13 +226,14 @@ class Newton:
 
     def _needs_more_samples(self, state: NewtonState, objective: Objective, place: Place) -> bool:
         """Whether the mean follows its draws, and there may be more of them."""
-        if state.samples >= self._most_samples:
+        if state.samples >= self._most_samples or len(state.trace) >= self.options.max_steps:
             return False
-        return self._new_draws(state, objective, place, self._recent).are_needed()
+        return self._new_draws(state, objective, place, self._recent).ask_for_more()
 
     def _with_most_samples(self, state: NewtonState) -> NewtonState:
         """Where to go on with more draws: hyperparameters too were found with those that misled the mean."""
-        self._new = None  # let go of it: it may be large
+        if len(state.theta_step):  # which nothing has judged yet
+            state = replace(state, theta=state.theta - state.theta_step, mean=state.mean_before)
         learns = self.model.prior.theta_size and not self._draws_cost_little
         return replace(
             state,
@@ -315,6 +318,7 @@ class Newton:
         self, state: NewtonState, objective: Objective, tolerance: float, samples: int | None = None
     ) -> NewtonState:
         """Draws of q around the mean, from the same standard normals every time."""
+        self._new = None  # let go of them: they belong to the last draws, and hold what may be large
         if not len(state.draws) and self._preconditioning:
             self._preconditioning.before_many_solves()
         precision = self._precision(objective, objective.place(state.mean, state.draws))
@@ -324,6 +328,8 @@ class Newton:
         draws = precision.draws(*self._standard(state.seed, pairs), tolerance, start)
         if start is not None and state.mixing < 1:
             draws = start + state.mixing * (draws - start)
+        elif len(state.draws) and not self._draws_cost_little:  # more of them, which may be too wide to begin with
+            draws = state.mixing * draws
         return replace(state, draws=draws)
 
     def _standard(self, seed: int, pairs: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -393,7 +399,7 @@ class Newton:
         return spread, stopping_report(state, self.options, found, self.model.prior.hyperparameters, self._least)
 
     def _new_draws(self, state: NewtonState, objective: Objective, place: Place, precision: Precision) -> NewDraws:
-        """Draws that the fit has not seen: asked for at the end of a search, and once more at that of the fit."""
+        """Draws that the fit has not seen, kept until it draws again: they may be asked for twice."""
         if self._new is None or self._new[0] is not state.mean:
             many = min(CHEAP_SAMPLES // 2, ELBO_NUMBERS // place.log_density.numel()) if self._draws_cost_little else 0
             self._new = state.mean, NewDraws(objective, place, precision, unseen(self._standard, state.seed, many))

@@ -53,7 +53,7 @@ def _trouble(state: NewtonState, options: NewtonOptions) -> str:
         return f"no step gave what it promised; the last promised {state.predicted:.2g} nats"
     if state.theta_left > 3 * options.theta_tolerance:
         promised = f"steps of the hyperparameters promised {state.theta_left:.2g} nats"
-        return f"{promised}, but lost however short they were"
+        return f"{promised}, but lost or were contradicted by new draws, however short they were"
     if state.rounds == MOST_ROUNDS and state.drift >= 3 * options.tolerance:
         return f"new draws still moved the mean by {state.drift:.2g} nats after {MOST_ROUNDS} rounds"
     if state.noise_left > NOISE_MOVED:

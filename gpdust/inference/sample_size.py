@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Integral
+
 from gpdust.errors import InferenceError
 
 AUTO = "auto"
@@ -19,15 +21,15 @@ def first_samples(samples: int | str) -> int:
     """
     if samples == AUTO:
         return FEW
-    if not isinstance(samples, int) or samples < 2 or samples % 2:
+    if not isinstance(samples, Integral) or samples < 2 or samples % 2:
         raise InferenceError(
             f'samples must be "auto", or even and at least 2, since draws are mirrored; got {samples!r}'
         )
-    return samples
+    return int(samples)
 
 
 def most_samples(samples: int | str, latents: int, cells: int) -> int:
     """How many draws a fit may take that finds the first ones too few."""
     if samples != AUTO:
-        return samples
+        return int(samples)
     return max(FEW, min(MANY, 2 * (MOST_NUMBERS // (latents + cells))))
