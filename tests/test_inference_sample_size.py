@@ -129,8 +129,9 @@ def test_more_draws_begin_where_the_last_step_of_hyperparameters_began(wild, reg
     assert_allclose(grown.mean, 1 if learn else 0)
 
 
-def new_draws(monkeypatch, own: float, *batches: list[float]) -> NewDraws:
-    """Of given energies, nats, for 100 stars."""
+def new_draws(monkeypatch, own: float, *batches: list[float], known: float = 50.0) -> NewDraws:
+    """Of given energies, nats, for 100 stars that know so many latents."""
+    monkeypatch.setattr("gpdust.inference.elbo._known", lambda place, precision: known)
     monkeypatch.setattr("gpdust.inference.elbo._beyond_quadratic", lambda objective, place, precision: place.energies)
     objective = SimpleNamespace(
         place=lambda mean, draws: SimpleNamespace(energies=draws),
@@ -156,6 +157,12 @@ def new_draws(monkeypatch, own: float, *batches: list[float]) -> NewDraws:
 )
 def test_new_draws_ask_for_more_where_they_say_less_than_the_means_own(monkeypatch, batches, asked):
     assert new_draws(monkeypatch, 0.0, *batches).ask_for_more() == asked
+
+
+def test_many_latents_that_are_known_bear_more_nats(monkeypatch):
+    batch = [30.0, 32.0, 29.0, 31.0]
+    assert new_draws(monkeypatch, 0.0, batch, known=500.0).ask_for_more()
+    assert not new_draws(monkeypatch, 0.0, batch, known=5000.0).ask_for_more()
 
 
 @pytest.mark.parametrize(("nats", "contradicts"), [(99.0, False), (101.0, True), (np.nan, True), (np.inf, True)])

@@ -15,7 +15,9 @@ DRAW_TOLERANCE = 0.03  # of the solves for new draws
 PAIRS = (4, 10, 16)  # of new draws, one batch after another until the ELBO is known well enough
 SEEDS = 1_000_003  # from batch to batch: far from the seeds that anyone gives
 WELL_KNOWN, SHARE_KNOWN = 0.5, 0.3  # nats, and of the determinant's error: a scatter of few draws may be too small
-TOLERATED, ERRORS_TOLERATED = 10.0, 2.0  # nats, and errors of that, that its own draws may flatter a fit by
+TOLERATED = 10.0  # nats that its own draws may flatter a fit by,
+KNOWN_TOLERATED = 0.05  # or as many a latent that stars know: its mean is then off by a third of its width
+ERRORS_TOLERATED = 2.0  # or errors of that
 
 
 @dataclass(frozen=True)
@@ -26,24 +28,16 @@ class Elbo:
     ----------
     value, error : float
         With the Monte-Carlo standard error.
-    flattery, flattery_error : float
+    flattery : float
         How much higher it would seem by the draws that the mean was fitted to.
+    is_flattered : bool
+        Whether the mean follows its draws, so that more of them would make a better fit.
     """
 
     value: float
     error: float
     flattery: float
-    flattery_error: float
-
-    @property
-    def is_flattered(self) -> bool:
-        """Whether the mean follows its draws, so that more of them would make a better fit."""
-        return is_flattery(self.flattery, self.flattery_error)
-
-
-def is_flattery(nats: float, error: float) -> bool:
-    """Whether the draws that a mean was fitted to flatter it by more than may be, or may seem so."""
-    return nats > max(TOLERATED, ERRORS_TOLERATED * error)
+    is_flattered: bool
 
 
 def theta_divergence(theta: torch.Tensor, covariance: torch.Tensor) -> float:
@@ -93,6 +87,7 @@ class NewDraws:
     ) -> None:
         self._objective, self._mean, self._precision, self._standards = objective, place.mean, precision, standards
         self._by_own = float(_beyond_quadratic(objective, place, precision).mean())
+        self._tolerated = max(TOLERATED, KNOWN_TOLERATED * _known(place, precision))
         self._by_new = place.mean.new_empty(0)
         self._take_more()
 
@@ -101,8 +96,8 @@ class NewDraws:
 
         One stray draw among them makes their mean and its error as large as each other, however large that is.
         """
-        while not is_flattery(self._flattery, self._scatter):
-            if self._flattery + self._scatter < TOLERATED:
+        while not self._flatters:
+            if self._flattery + self._scatter < self._tolerated:
                 return False
             if not self._take_more():
                 return self.contradict_its_own()
@@ -119,7 +114,11 @@ class NewDraws:
             pass
         divergence = 0.5 * (float(self._mean.square().sum()) + log_determinant)
         value, error = -float(self._by_new.mean()) - divergence, math.hypot(self._scatter, 0.5 * error)
-        return Elbo(value, error, self._flattery, self._scatter)
+        return Elbo(value, error, self._flattery, self._flatters)
+
+    @property
+    def _flatters(self) -> bool:
+        return self._flattery > max(self._tolerated, ERRORS_TOLERATED * self._scatter)
 
     @property
     def _scatter(self) -> float:
@@ -142,4 +141,14 @@ class NewDraws:
 def _beyond_quadratic(objective: Objective, place: Place, precision: Precision) -> torch.Tensor:
     """−log L less ½ dᵀGd of every pair of draws."""
     energies = objective.energies(place).unflatten(0, (2, -1)).mean(0)
-    return energies - 0.5 * (place.offsets * precision.metric.weigh(place.offsets)).sum(-1)
+    return energies - 0.5 * _known_of_each(place, precision)
+
+
+def _known(place: Place, precision: Precision) -> float:
+    """How many latents the stars know, tr (I − Λ⁻¹), by the draws."""
+    return float(_known_of_each(place, precision).mean())
+
+
+def _known_of_each(place: Place, precision: Precision) -> torch.Tensor:
+    """dᵀGd of every pair of draws, with d = Bδ."""
+    return (place.offsets * precision.metric.weigh(place.offsets)).sum(-1)
