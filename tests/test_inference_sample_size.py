@@ -17,6 +17,7 @@ from gpdust.inference.newton import Newton
 from gpdust.inference.progress import Progress
 from gpdust.inference.sample_size import FEW, MANY, MOST_NUMBERS, most_samples
 from gpdust.inference.state import NewtonState
+from gpdust.inference.theta_step import undone
 from gpdust.prior import SampledVolume
 from gpdust.simulate import mock_survey, prior_truth
 
@@ -115,18 +116,29 @@ def test_a_step_that_new_draws_contradict_is_taken_back(wild, region, monkeypatc
     assert abs(posterior.hyperparameters["amplitude"] - 0.3) < 1e-3  # no step was short enough
 
 
-@pytest.mark.parametrize("learn", [False, ["amplitude"]])
-def test_more_draws_begin_where_the_last_step_of_hyperparameters_began(wild, region, learn):
-    newton = Newton(model_of(wild, region, 300, learn=learn), dense=False)
-    size = newton.model.prior.theta_size
+def test_more_draws_begin_where_a_step_that_is_not_judged_began_and_keep_one_that_is(wild, region):
+    newton = Newton(model_of(wild, region, 300, learn=["amplitude"]), dense=False)
     state = newton.init(0)
-    state.theta, state.mean_before = torch.full((size,), 0.5).double(), torch.ones_like(state.mean)
-    state.theta_step = torch.full((size,), 0.2).double()
-    grown = newton._with_most_samples(state)
-    assert grown.samples == MANY and not len(grown.theta_step)
-    assert grown.phase == ("learn" if learn else "settle")
-    assert_allclose(grown.theta, 0.3 * np.ones(size))
-    assert_allclose(grown.mean, 1 if learn else 0)
+    state.theta, state.mean_before = torch.tensor([0.5]).double(), torch.ones_like(state.mean)
+    state.theta_step = torch.tensor([0.2]).double()
+    kept, begun = newton._with_most_samples(state), newton._with_most_samples(undone(state))
+    for grown in (kept, begun):
+        assert grown.samples == MANY and grown.phase == "learn" and not len(grown.theta_step)
+    assert_allclose((kept.theta[0], begun.theta[0]), (0.5, 0.3))
+    assert not kept.mean.any() and (begun.mean == 1).all()
+
+
+def test_natural_keeps_the_hyperparameters_that_it_has_learned(wild, region, monkeypatch):
+    """It learns them with 200 draws, and needs not do so again when its mean takes more than 20."""
+    grid, _, truth = wild
+    monkeypatch.setattr(NewDraws, "ask_for_more", lambda self: True)
+    prior = gpdust.InducingGP("rbf", 30, 40 * u.pc, 0.2, mean_density=1e-3 * u.mag / u.pc)
+    model = gpdust.DustModel(mock_survey(truth, region, 300, 1).catalogue, grid, prior)
+    trace = gpdust.fit(model, engine="natural", progress=False).trace
+    last = len(trace.phase) - 1 - trace.phase[::-1].index("learn")
+    for name, values in trace.hyperparameters.items():
+        settled = values[last + 1 :]
+        assert settled and np.ptp(settled) == 0, name
 
 
 def new_draws(monkeypatch, own: float, *batches: list[float], known: float = 50.0) -> NewDraws:

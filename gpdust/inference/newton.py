@@ -41,7 +41,7 @@ from gpdust.inference.sample_size import first_samples, most_samples
 from gpdust.inference.star_metric import CellMetric
 from gpdust.inference.start import Start
 from gpdust.inference.state import NewtonState
-from gpdust.inference.theta_step import has_lost, step_back, step_on, went_far
+from gpdust.inference.theta_step import has_lost, step_back, step_on, undone, went_far
 from gpdust.inference.trace import Trace
 from gpdust.model import DustModel
 
@@ -183,7 +183,7 @@ class Newton:
                 return step_back(state)
             noise_known = not len(state.noise) or (len(state.noise_covariance) and state.noise_left <= NOISE_MOVED)
             if noise_known and not self._draws_cost_little and self._needs_more_samples(state, objective, place):
-                return self._with_most_samples(state)
+                return self._with_most_samples(undone(state))
         state = self._with_best_noise(state, objective)
         if state.noise_left > NOISE_MOVED:  # the slopes here say nothing of another noise
             return replace(state, theta_step=torch.zeros(0, dtype=torch.float64))
@@ -232,8 +232,6 @@ class Newton:
 
     def _with_most_samples(self, state: NewtonState) -> NewtonState:
         """Where to go on with more draws: hyperparameters too were found with those that misled the mean."""
-        if len(state.theta_step):  # which nothing has judged yet
-            state = replace(state, theta=state.theta - state.theta_step, mean=state.mean_before)
         learns = self.model.prior.theta_size and not self._draws_cost_little
         return replace(
             state,

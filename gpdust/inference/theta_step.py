@@ -77,3 +77,10 @@ def step_back(state: NewtonState) -> NewtonState:
         return replace(state, theta=theta, mean=state.mean_before, phase="settle")
     state = replace(state, theta_step=step, mean_step=carried)
     return replace(state, theta=theta + step, mean=state.mean_before + carried)
+
+
+def undone(state: NewtonState) -> NewtonState:
+    """The state before the last step of θ, where nothing has judged that yet."""
+    if not len(state.theta_step):
+        return state
+    return replace(state, theta=state.theta - state.theta_step, mean=state.mean_before)
