@@ -158,6 +158,25 @@ def test_predictions_are_those_of_the_draws(world):
     assert_array_equal(predictions.number, np.arange(50))
 
 
+def test_scatter_in_proportion_is_that_of_the_map(world):
+    """What is predicted for a star knows neither its own measurement nor those of whichever stars are held out too."""
+    treated = world.treated(noise=gpdust.GaussianNoise(proportional=0.3))
+    true = world.stars(noise=lambda rng, n: np.zeros(n))
+    scatter = np.hypot(SIGMA, 0.3 * true.extinction.value)
+    stars = world.stars(noise=lambda rng, n: scatter * rng.standard_normal(n))
+    check = gpdust.predictive_check(treated, stars, held_out=True)
+    assert kstest(check.predictions.pit, "uniform").pvalue > 1e-3
+    assert check.verdict == [NOTHING]
+    assert_allclose(check.predictions.error, scatter, rtol=0.1)
+    few = gpdust.predictive_check(treated, stars[:30], held_out=True).predictions
+    assert_allclose(few.error, check.predictions.error[:30])
+    assert_allclose(few.residual, check.predictions.residual[:30])
+    each = gpdust.scores.log_predictive_density(treated, stars)
+    assert_allclose(gpdust.scores.log_predictive_density(treated, stars[:5]), each[:5])
+    drawn = norm.logpdf(stars.extinction.value, true.extinction.value, scatter)
+    assert np.mean(each - drawn) == pytest.approx(0, abs=0.01)
+
+
 def test_distance_errors_inflated_or_ignored(world):
     stars = world.stars(50, distance_error=DISTANCE_ERROR)
     stars = stars[world.posterior.covers(stars)]
@@ -233,6 +252,14 @@ def test_errors_that_neighbours_share_count_once(world):
     assert check.verdict == [NOTHING]
     alone = gpdust.predictive_check(uncertain.treated(), stars[:2000], held_out=True).statistics["median"].error
     assert check.statistics["median"].error == pytest.approx(alone, rel=0.3)
+
+
+def test_what_is_expected_is_nominal_where_draws_have_a_tail(world):
+    """Extinctions of a log-normal map are skewed; their probabilities are uniform all the same."""
+    uncertain = World(replace(world.posterior, spread=FullSpread(200 * world.posterior.spread.scale)))
+    expected = gpdust.predictive_check(uncertain.treated(), uncertain.stars(2000), held_out=True).statistics
+    for level in (50, 68, 95):
+        assert expected[f"within_{level}"].expected == pytest.approx(level / 100, abs=0.01)
 
 
 def test_a_map_without_draws_near_the_stars(world):

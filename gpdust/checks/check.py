@@ -111,9 +111,9 @@ def predictive_check(
     Soc. B 69, 243). It is uniform where map, distances and noise are right. Its normal quantile, within ±8, is the
     standardised residual.
 
-    Scatter in proportion to extinction is taken of what neighbours among these stars measured, and the inflation of
-    errors for distance of what each star measured; such predictions are approximate where either is large, and the
-    former where stars are so few that neighbours lie behind other dust.
+    Scatter in proportion to extinction is a share of what the map predicts, which a fit may not use (see `Noise`). The
+    inflation of errors for distance is that of what each star measured, so that such predictions are approximate where
+    it is large.
 
     The verdict says what is significant at 4 σ, with all bins and pixels counted that were looked at, and large enough
     to matter: errors wrong by 5 %, intervals by 2 %, offsets of a tenth of the predictive error, one star in a

@@ -49,7 +49,8 @@ class StarPredictions:
     map_share : ndarray, shape (stars,)
         Share of the predictive variance that is the map's own.
     shifts : ndarray, shape (draws, stars)
-        Draws of the map about their mean at each star, in units of `error`; up to 100.
+        Draws of the map at each star, in units of `error`; up to 100. They are normal quantiles of their ranks, as
+        residuals are of probabilities: a draw's extinction has a tail that neither of them has.
     report : StarReport
         How many stars are on the grid.
     """
@@ -93,11 +94,11 @@ def predict_stars(posterior: Posterior, stars: StarCatalogue, samples: int, seed
     rows = np.empty((len(chosen), COLUMNS))
     shifts = np.empty((min(samples, KEPT_DRAWS), len(chosen)), dtype=np.float32)
     for rays, _, extinction in posterior.sample_chunks(posterior.grid, samples, seed):
-        part = likelihood[rays]
+        part = likelihood[rays].scattering_as(extinction)
         here = part.stars.number
         rows[here], centre = predictive_pass(part.arrays, numbers, table, extinction.numpy())
-        offset = centre - centre.mean(1, keepdims=True)
-        shifts[:, here] = (offset / np.sqrt(rows[here, VARIANCE, None])).T[: len(shifts)]
+        share = centre.var(1, ddof=1) / rows[here, VARIANCE]
+        shifts[:, here] = np.sqrt(share) * _normal_scores(centre[:, : len(shifts)].T)
     order = np.argsort(likelihood.stars.number)
     measured, rows = likelihood.stars[order], rows[likelihood.stars.number[order]]
     shifts = shifts[:, measured.number]
@@ -132,6 +133,12 @@ def _pit_and_residual(rows: np.ndarray, samples: int) -> tuple[np.ndarray, np.nd
     with np.errstate(divide="ignore"):
         residual = np.where(below < above, ndtri(below), -ndtri(above))
     return np.where(below < above, below, 1 - above), np.clip(residual, -CLIP, CLIP)
+
+
+def _normal_scores(draws: np.ndarray) -> np.ndarray:
+    """Normal quantiles of the ranks of draws along the first axis, scaled to unit variance."""
+    quantiles = ndtri((np.arange(len(draws)) + 0.5) / len(draws))
+    return (quantiles / quantiles.std(ddof=1))[draws.argsort(0).argsort(0)]
 
 
 def _on_the_sky(posterior: Posterior, stars: StarCatalogue, seed: int) -> tuple[np.ndarray, int]:

@@ -165,6 +165,26 @@ class MarginalLikelihood(StarLikelihood):
         """The same stars with their noise stretched: errors, added scatter and the width of bad stars."""
         return replace(self, stars=self.stars.with_errors_times(factor), noise=self.noise.times(factor))
 
+    def scattering_as(self, extinction: torch.Tensor) -> MarginalLikelihood:
+        """The same stars, predicted: their scatter is a share of the map's extinction, not of what neighbours measured.
+
+        A fit may not do so (see `Noise`), but a prediction should know nothing of the measurements that it is for.
+
+        Parameters
+        ----------
+        extinction : Tensor, shape (draws, rays, cells)
+            At the outer edges of the cells, mag. A star's is the mean over draws and over its distances.
+        """
+        if not self.noise.proportional or not self.n_stars:
+            return self
+        nodes, mean = self.nodes, self._draws(extinction).mean(0)
+        edges = np.column_stack([np.zeros(len(mean)), mean, mean[:, -1]])
+        count = np.diff(nodes.start)
+        ray, inner, outer = np.repeat(self.ray, count), nodes.cell, nodes.cell + 1
+        seen = edges[ray, inner] + nodes.fraction * (edges[ray, outer] - edges[ray, inner])
+        local = np.add.reduceat(nodes.weight * seen, nodes.start[:-1])
+        return replace(self, stars=replace(self.stars, local_extinction=local))
+
     @property
     def shape(self) -> tuple[int, int]:
         """(rays, cells)."""

@@ -17,7 +17,8 @@ def log_predictive_density(posterior: Posterior, stars: StarCatalogue, samples: 
     """Logarithm of the predictive density of each star's extinction, ln (1/K Σ_k p(A_obs | map k)).
 
     A star is treated as in the fit: its distance is summed over, and the noise is that which the fit has learned. A
-    map that is smeared along the line of sight would else predict stars at their *measured* distances best.
+    map that is smeared along the line of sight would else predict stars at their *measured* distances best. Scatter in
+    proportion to extinction is a share of what the map predicts.
 
     Parameters
     ----------
@@ -49,6 +50,6 @@ def log_predictive_density(posterior: Posterior, stars: StarCatalogue, samples: 
         raise PosteriorError(f"only {likelihood.n_stars} of {len(stars)} stars can be used: {likelihood.report}")
     each = np.empty((samples, len(stars)))
     for rays, _, extinction in posterior.sample_chunks(posterior.grid, samples, seed):
-        part = likelihood[rays]
+        part = likelihood[rays].scattering_as(extinction)
         each[:, part.stars.number] = part.log_likelihood_of_each(extinction)
     return logsumexp(each, axis=0) - math.log(samples)
