@@ -70,6 +70,8 @@ class Case:
         Cells of the fit; cells of the truth, on which maps are scored.
     structure : float
         True density from which a cell counts as dense structure, mag/pc.
+    noise : gpdust.GaussianNoise, optional
+        Where the scatter starts that is learned on top of the stars' errors; without it these are right.
     chunk : int, optional
         Makes and reads so many stars at a time, for those that do not fit into memory.
     draws : int
@@ -85,6 +87,7 @@ class Case:
     shape: tuple[int, int, int] = (20, 20, 35)
     truth_shape: tuple[int, int, int] = (100, 100, 115)
     structure: float = STRUCTURE.value
+    noise: gpdust.GaussianNoise | None = None
     chunk: int | None = None
     draws: int = 100
 
@@ -93,6 +96,11 @@ class Case:
         size = {"held_out": 200, "shape": (5, 5, 7), "truth_shape": (10, 10, 14), "draws": 50}
         chunk = 1_000 if self.chunk else None
         return replace(self, stars=min(self.stars, 2_000) // (1 if self.stars > 2_000 else 5), chunk=chunk, **size)
+
+    @property
+    def treatment(self) -> gpdust.StarTreatment | None:
+        """What a fit makes of the stars' errors, if it does not just believe them."""
+        return gpdust.StarTreatment(noise=self.noise, learn=self.noise.names) if self.noise else None
 
     @property
     def given(self) -> bool:
@@ -138,6 +146,14 @@ TWO_SCALES = PriorSettings((80.0, 15.0), (0.25, 0.2))
 OFF = PriorSettings((20.0,), (0.2,), mean_density=1e-3)  # where a fit starts that is to find MATERN
 OFF_TWO = PriorSettings((60.0, 20.0), (0.2, 0.2), mean_density=1e-3)
 
+RANGE = Case(
+    "densities over 4 dex",
+    wide_range_density,
+    start=PriorSettings((30.0,), (0.8,), mean_density=1e-4),
+    shape=(24, 24, 42),
+    structure=1e-3,
+)
+
 CASES = {
     "clumps": Case("simulated clumps", clump_density),
     "matern-given": Case("Matérn truth, its prior given", drawn_from=MATERN, start=None),
@@ -147,12 +163,9 @@ CASES = {
     "sheets": Case(
         "thin sheets and filaments", sheet_density, start=PriorSettings((20.0,), (0.3,)), shape=(28, 28, 56)
     ),
-    "range": Case(
-        "densities over 4 dex",
-        wide_range_density,
-        start=PriorSettings((30.0,), (0.8,), mean_density=1e-4),
-        shape=(24, 24, 42),
-        structure=1e-3,
+    "range": RANGE,
+    "range-scatter": replace(
+        RANGE, title="the same, scatter learned", noise=gpdust.GaussianNoise(extra=0.01, proportional=0.05)
     ),
     "sparse": Case("sparse stars, clumps", clump_density, stars=2_000),
     "dense": Case("dense stars, clumps", clump_density, stars=10_000_000, chunk=250_000, shape=(32, 32, 56)),

@@ -30,7 +30,7 @@ def run(name: str, seed: int, engine: str, kind: str, quick: bool, inducing: int
     case: Case = CASES[name].quick() if quick else CASES[name]
     problem = case.problem(seed, kind, inducing)
     catalogues, started = Timed(problem.catalogues), time.perf_counter()
-    model = gpdust.DustModel(catalogues, problem.grid, problem.prior)
+    model = gpdust.DustModel(catalogues, problem.grid, problem.prior, treatment=case.treatment)
     read = time.perf_counter()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the report says it too

@@ -54,6 +54,7 @@ LESS_MIXING, LEAST_MIXING = 0.6, 0.2
 FEW_LATENTS = 1000  # of which draws cost little without a matrix too
 CHEAP_SAMPLES = 200  # while hyperparameters are learned, since few draws mislead them; and for an ELBO
 CURVATURE, FINAL_CURVATURE = 0.5, 0.1  # tolerances of its solves: steps of θ, and its errors
+EARLY_LOOK = 2  # rounds of draws after which few stars show whether more of them are needed
 LEARN_STEPS = 8  # of the mean between steps of θ, at most
 SHORT = 10.0  # tolerances of which the mean may then be short: the gradient by θ knows of it to first order
 NOISE_DRAWS = 4  # of the map, for the parameters of the noise, which hardly depend on them
@@ -215,11 +216,13 @@ class Newton:
         # Wide draws raise the metric, which narrows the next ones: where that swings, only half a change is taken.
         state = state if drift < 0.5 * state.drift else self._less_mixing(state)
         state = replace(state, drift=drift, rounds=state.rounds + 1)
-        moving = drift >= 3 * self.options.tolerance or state.noise_left > NOISE_MOVED
-        if moving and state.rounds < MOST_ROUNDS:
-            return state
-        if self._needs_more_samples(state, objective, place):
+        noise_moves = state.noise_left > NOISE_MOVED
+        goes_on = (drift >= 3 * self.options.tolerance or noise_moves) and state.rounds < MOST_ROUNDS
+        looks_early = state.rounds == EARLY_LOOK and self._has_few_stars and not noise_moves
+        if (looks_early or not goes_on) and self._needs_more_samples(state, objective, place):
             return self._with_most_samples(state)
+        if goes_on:
+            return state
         if len(state.theta):
             state = replace(state, theta_covariance=self._curvature(state, FINAL_CURVATURE, state.seed).covariance)
         return replace(state, phase="done")
