@@ -25,7 +25,11 @@ POINTS = ["--engine", "svi", "--prior", "inducing", "--inducing", "30"]
             "time of a step",
         ),
         ("cells_scaling.py", [*POINTS, "--cells", "100", "300", "--stars", "2000"], "time of a fit"),
-        ("suite.py", [*POINTS, "--quick", "--seeds", "3", "--cases", "matern-given", "dense"], "dense stars, clumps |"),
+        (
+            "suite.py",
+            [*POINTS, "--quick", "--seeds", "3", "--cases", "matern-given", "range-scatter", "dense"],
+            "dense stars, clumps |",
+        ),
         (
             "calibration.py",
             ["--quick", "--cases", "linear", "--distances", "exact"],

@@ -307,6 +307,22 @@ def test_a_seed_worse_than_the_prior_is_dropped(sky, monkeypatch):
     assert seed(stars, model, absurd) is None
 
 
+def test_a_seed_needs_stars_where_cubes_reach():
+    """The cubes of a disc lie along the Galactic plane."""
+    some = np.full(30, 1.0)
+    stars = gpdust.StarCatalogue(
+        l=5 * some * u.deg,
+        b=65 * some * u.deg,
+        distance=np.linspace(110, 290, 30) * u.pc,
+        extinction=some * u.mag,
+        extinction_error=0.1 * some * u.mag,
+    )
+    in_plane = Encoder(DifferenceNet(), RECORD | {"options": {"symmetry": "mirror"}})
+    grid = gpdust.Region((0, 10) * u.deg, (60, 70) * u.deg, (100, 300) * u.pc).grid((2, 2, 3))
+    with pytest.raises(EncoderError, match="no star of the model lies where"):
+        seed(stars, gpdust.DustModel(stars, grid, gpdust.SpectralGP()), in_plane)
+
+
 def test_without_weights_a_seed_says_what_to_do(sky, monkeypatch):
     def missing(name):
         raise EncoderError(f"there is no net {name!r}")

@@ -152,8 +152,11 @@ def test_the_mass_is_that_of_the_density(small_posterior):
     ratio = mass.samples.value / (density.value * small_posterior.grid.cell_volumes).sum((-1, -2))
     assert mass.samples.unit == u.Msun
     assert_allclose(ratio, ratio[0], rtol=1e-10)
-    # By hand, Draine (2003): 124 · ln 10 / 2.5 / (26000 cm²/g) per mag/pc and pc³
-    assert_allclose(ratio[0], (124 * LN10 / 2.5 / (26000 * u.cm**2 / u.g)).to_value(u.Msun / u.pc**2), rtol=1e-10)
+    # By hand, Draine (2003): ln 10 / 2.5 / (26000 cm²/g) per mag/pc and pc³ of dust, and 124 times that of gas
+    of_dust = (LN10 / 2.5 / (26000 * u.cm**2 / u.g)).to_value(u.Msun / u.pc**2)
+    assert_allclose(ratio[0], 125 * of_dust, rtol=1e-10)
+    dust = small_posterior.mass(samples=20, gas_to_dust=0)
+    assert_allclose(mass.samples.value / dust.samples.value, 125, rtol=1e-10)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ def fit(config: Path, out: Path, resume: bool, quiet: bool) -> None:
     \b
     Written to the folder, each file whole or not at all:
         maps.fits     percentile maps of density and extinction, with WCS
+        stars.fits    what the map says of each star: distance, extinction,
+                      residual, outlier probability
         posterior/    the posterior itself, for `gpdust query` and Posterior.load
         fit.json      the record: versions, config, engine, hyperparameters,
                       ELBO, stars used and dropped and why, time, memory

@@ -42,7 +42,7 @@ SVI_LEARNING = 7.0  # times as long where hyperparameters are learned
 SVI_COPIES = 6  # of the prior's matrix, or of a part of it
 SVI_SQUARE_BYTES = 100.0  # per pair of inducing points
 
-# Stars, with Gaussian noise; a Student-t takes three times as long, a mixture eight times.
+# Stars, with Gaussian noise; a Student-t or a mixture takes three to six times as long.
 COMPRESSED_A_SECOND = 1e6
 STAR_SECONDS, NODE_SECONDS = 1.6e-7, 9e-9  # of one draw's log-likelihood and slope: of a star, and of each of its nodes
 STAR_BYTES, NODE_BYTES = 200.0, 27.0  # 0.98 GB for 10⁶ stars of 29 nodes, as 10 % distance errors have on 35 cells

@@ -59,9 +59,11 @@ def seed(stars: StarCatalogue, model: DustModel, encoder: Encoder | None = None)
     Raises
     ------
     EncoderError
-        If the package has no weights, or no star lies where the model has cells.
+        If the package has no weights, or no star lies where the cubes of its nets are.
     """
     guess, error = (torch.from_numpy(found).flatten() for found in guessed(stars, model.grid, encoder))
+    if not error.isfinite().any():
+        raise EncoderError("no star of the model lies where a V-net's cubes are")
     start = Start.at_prior(model.prior)
     cells, response = PriorOnCells(model, start.theta), Response(model)
     agreed, seen = image_space_reconstruction(torch.where(error.isfinite(), guess, cells.offset), response)

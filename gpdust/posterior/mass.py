@@ -43,7 +43,7 @@ def total_mass(
         Extinction cross-section per mass of dust in the catalogue's band. By default that at 547 nm, for catalogues of
         A0 or A_V, or that do not say what they are of.
     gas_to_dust : float
-        Mass ratio; 0 gives the mass of the dust alone.
+        Ratio of their masses; 0 gives the mass of the dust alone.
     samples, seed : int
 
     Returns
@@ -64,7 +64,7 @@ def total_mass(
     if opacity is None:
         _require_visual(posterior)
         opacity = DUST_OPACITY
-    per_volume = MAG_TO_OPTICAL_DEPTH / as_float(opacity, u.pc**2 / u.Msun, "opacity") * (gas_to_dust or 1.0)
+    per_volume = MAG_TO_OPTICAL_DEPTH / as_float(opacity, u.pc**2 / u.Msun, "opacity") * (1 + gas_to_dust)
     volumes = torch.from_numpy(grid.cell_volumes)
     inner = grid.interior_cells
     total = np.zeros(samples)

@@ -108,7 +108,7 @@ class Posterior:
         """Joint draws of v, shape (count, M).
 
         From natural and svi any number of independent draws. mgvi has kept some (the option `samples`): up to that many
-        are those; if more are asked for, all are Gaussian combinations of them.
+        are those; if more are asked for, all are random combinations of them, a little wider since these are few.
         """
         return self.mean + self.spread.draw(count, seed)
 
