@@ -3,6 +3,7 @@
 import astropy.units as u
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable, Table
@@ -271,11 +272,48 @@ def test_presets_yield_to_the_call_and_to_the_units_of_the_file():
     table["A0_p16"], table["A0_p84"] = [0.4, -0.2, 1.4], [0.6, 0.0, 1.6]
     table["x"], table["y"] = [1.0, 2.0, 3.0], [1.0, 2.0, 3.0]
     table["dist_p50"].unit = "kpc"
-    catalogue = StarCatalogue.from_table(table, preset="fouesneau2022", columns={"l": "x", "b": "y"}, band="550 nm")
+    own = {"preset": "fouesneau2022", "units": {"l": "deg", "b": "deg"}}
+    catalogue = StarCatalogue.from_table(table, columns={"l": "x", "b": "y"}, band="550 nm", **own)
     assert_allclose(catalogue.distance.value, [1e5, 2e5, 3e5])
     assert catalogue.band == "550 nm"
     assert "read without distance errors: there is no column 'dist_p16' or 'dist_p84'" in catalogue.report.notes
     with pytest.raises(CatalogueError, match=r"needs the error of the extinction"):  # A0's is not that of another
-        StarCatalogue.from_table(table, preset="fouesneau2022", columns={"l": "x", "b": "y", "extinction": "A0_p84"})
+        StarCatalogue.from_table(table, columns={"l": "x", "b": "y", "extinction": "A0_p84"}, **own)
     with pytest.raises(CatalogueError, match=r"no preset 'gaia'; there are fouesneau2022"):
         StarCatalogue.from_table(table, preset="gaia")
+
+
+def test_the_unit_of_a_preset_is_not_that_of_another_column():
+    table = plain(dist50=[0.1, 0.2, 0.3])
+    columns = {"l": "l", "b": "b", "extinction": "extinction", "extinction_error": "extinction_error"}
+    units = {"l": "deg", "b": "deg", "extinction": "mag"}
+    own = StarCatalogue.from_table(table, preset="starhorse", columns=columns | {"distance": "dist50"}, units=units)
+    assert_allclose(own.distance.value, [100, 200, 300])  # the preset's column, if called by its name
+    with pytest.raises(MissingUnitError, match="'distance' of the table has no unit"):
+        StarCatalogue.from_table(table, preset="starhorse", columns=columns | {"distance": "distance"}, units=units)
+
+
+def test_errors_belong_to_their_values():
+    table = plain(
+        parallax=[9.0, 5.0, 3.0], e_parallax=[0.1, 0.1, 0.1], other=[110.0, 210.0, 310.0], distance_error=[1.0] * 3
+    )
+    for side in ("lower", "upper"):
+        table[f"extinction_{side}_error"] = 0.05
+    table["A2"], table["e_A2"] = [1.0, 2.0, 3.0], [0.5, 0.5, 0.5]
+    units = UNITS | {"parallax": "mas"}
+    assert_allclose(StarCatalogue.from_table(table, units=units).distance_error.value, 1)
+    assert StarCatalogue.from_table(table, columns={"distance": "other"}, units=units).distance_error is None
+    for columns in ({"extinction": "A2", "extinction_error": "e_A2"}, {"extinction_error": "e_A2"}):
+        catalogue = StarCatalogue.from_table(table, columns=columns, units=units)
+        assert catalogue.extinction_lower_error is None
+        assert_allclose(catalogue.extinction_error.value, 0.5)
+    with pytest.raises(CatalogueError, match="gives parallax_error, but the table is read by its distance"):
+        StarCatalogue.from_table(table, columns={"parallax_error": "e_parallax"}, units=units)
+    with pytest.raises(CatalogueError, match="gives distance_error, but the table is read by its parallax"):
+        StarCatalogue.from_table(table, columns={"parallax": "parallax", "distance_error": "other"}, units=units)
+
+
+def test_a_frame_with_two_columns_of_one_name():
+    frame = pd.concat([plain().to_pandas(), plain().to_pandas()[["b"]]], axis=1)
+    with pytest.raises(CatalogueError, match="several columns of one name: b"):
+        StarCatalogue.from_table(frame, units=UNITS)

@@ -1,11 +1,15 @@
 """Every file format gives the same stars, whole and in chunks, and written catalogues read back."""
 
+import bz2
 import gzip
+import lzma
 
 import astropy.units as u
 import h5py
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from astropy.table import MaskedColumn, QTable, Table
 from numpy.testing import assert_allclose, assert_array_equal
@@ -233,3 +237,91 @@ def test_several_hdf5_tables_are_refused_by_name(tmp_path):
     make_table().write(path, path="far", serialize_meta=True, append=True)
     with pytest.raises(CatalogueError, match=r"several tables \(far, near\)"):
         StarCatalogue.read(path)
+
+
+IDS = 5853498713190525696 + np.arange(6)  # apart by less than a float tells
+
+
+def with_gaps() -> pd.DataFrame:
+    """Stars with identifiers, flags and names, the fourth without the former and every other without a name."""
+    stars = {"l": np.arange(6.0), "b": 0.0, "distance": 100.0, "extinction": 1.0, "extinction_error": 0.1}
+    frame = pd.DataFrame(stars).assign(flag=["0000"] * 5 + ["0010"], name=["a", None] * 3)
+    frame["source_id"] = pd.array(np.where(np.arange(6) == 3, 0, IDS), dtype="Int64")
+    frame.loc[3, "source_id"] = pd.NA
+    frame["good"] = pd.array([True, None] * 3, dtype="boolean")
+    return frame
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("rows", [None, 2])
+def test_kept_columns_with_gaps_stay_what_they_are(tmp_path, kind, rows):
+    path = tmp_path / f"stars.{kind}"
+    with_gaps().to_csv(path, index=False) if kind == "csv" else with_gaps().to_parquet(path)
+    options = {"units": CSV_UNITS | {"distance": "pc"}, "keep": ["source_id", "flag", "name", "good"]}
+    chunks = StarCatalogue.read_chunks(path, rows or 99, **options)
+    extra = StarCatalogue.concatenate(chunks).extra
+    assert extra["source_id"].dtype == np.int64
+    assert_array_equal(np.ma.getmaskarray(extra["source_id"]), np.arange(6) == 3)
+    assert_array_equal(extra["source_id"].compressed(), np.delete(IDS, 3))
+    assert_array_equal(extra["flag"], ["0000"] * 5 + ["0010"])
+    assert_array_equal(extra["name"], ["a", ""] * 3)
+    assert_array_equal(np.ma.filled(extra["good"], False), [True, False] * 3)
+
+
+def test_the_archive_of_gaia_writes_null(tmp_path):
+    units = {"l": "deg", "b": "deg", "distance": "pc", "extinction": "mag", "extinction_error": "mag"}
+    header = [f"# - {{name: {name}, unit: {unit}, datatype: float64}}" for name, unit in units.items()]
+    header += ["# - {name: source_id, datatype: int64}"]
+    rows = [f"{i}.0,0.0,{'null' if i == 2 else 100.0},1.0,0.1,{'null' if i == 3 else IDS[i]}" for i in range(6)]
+    lines = ["# %ECSV 1.0", "# ---", "# delimiter: ','", "# datatype:", *header, ",".join([*units, "source_id"]), *rows]
+    path = tmp_path / "GaiaSource.csv.gz"
+    path.write_bytes(gzip.compress("\n".join(lines).encode()))
+    catalogue = StarCatalogue.read(path, keep=["source_id"])
+    assert_array_equal(catalogue.row, [0, 1, 3, 4, 5])
+    assert_array_equal(catalogue.extra["source_id"].compressed(), IDS[[0, 1, 4, 5]])
+
+
+@pytest.mark.parametrize("suffix", ["csv.gz", "csv.xz", "csv.bz2", "ecsv.gz", "fits.gz"])
+def test_a_download_that_was_cut_short(tmp_path, suffix):
+    path = tmp_path / f"stars.{suffix}"
+    if suffix == "fits.gz":
+        make_table().write(path, format="fits")
+    else:
+        pack = {"gz": gzip.compress, "xz": lzma.compress, "bz2": bz2.compress}[suffix.split(".")[-1]]
+        path.write_bytes(pack(with_gaps().to_csv(index=False).encode() * 200))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CatalogueError, match=rf"stars\.{suffix}' (can't be read|.*cut short)"):
+        StarCatalogue.read(path, units=CSV_UNITS)
+
+
+def test_text_is_text_in_every_format(tmp_path):
+    frame = with_gaps()
+    with h5py.File(tmp_path / "stars.hdf5", "w") as file:
+        for name in ("l", "b", "distance", "extinction", "extinction_error"):
+            file[name] = frame[name].to_numpy()
+        file.create_dataset("name", data=["M31"] * 6, dtype=h5py.string_dtype())
+    frame.assign(name=[b"M31"] * 6).to_parquet(tmp_path / "stars.parquet")
+    for path in (tmp_path / "stars.hdf5", tmp_path / "stars.parquet"):
+        catalogue = StarCatalogue.read(path, units=CSV_UNITS | {"distance": "pc"}, keep=["name"])
+        assert_array_equal(catalogue.extra["name"], ["M31"] * 6)
+    read = StarCatalogue.from_table(frame, units=CSV_UNITS | {"distance": "pc"}, keep=["name"])
+    read.write(tmp_path / "again.h5")
+    assert_array_equal(StarCatalogue.read(tmp_path / "again.h5").extra["name"].compressed(), ["a"] * 3)
+
+
+def test_lists_of_parquet_are_vectors_and_may_be_missing(tmp_path):
+    table = pa.Table.from_pandas(with_gaps().drop(columns="extinction"))
+    for kind in (pa.list_(pa.float64()), pa.large_list(pa.float64())):
+        pq.write_table(table.append_column("A", pa.array([[0.5, 1.0]] * 5 + [None], type=kind)), tmp_path / "a.parquet")
+        catalogue = StarCatalogue.read(
+            tmp_path / "a.parquet", columns={"extinction": "A[1]"}, units=CSV_UNITS | {"distance": "pc"}
+        )
+        assert_array_equal(catalogue.row, np.arange(5))
+        assert_allclose(catalogue.extinction.value, 1)
+
+
+def test_rows_are_counted_from_the_start_of_the_file(tmp_path):
+    with_gaps().astype({"b": object}).assign(b=["0"] * 5 + ["oops"]).to_csv(tmp_path / "stars.csv", index=False)
+    with pytest.raises(CatalogueError, match=r"first in row 5 .*'oops'"):
+        list(StarCatalogue.read_chunks(tmp_path / "stars.csv", 2, units=CSV_UNITS))

@@ -96,6 +96,15 @@ def test_indexing(catalogue):
         catalogue[np.ones(5, dtype=bool)]
 
 
+def test_a_masked_mask_chooses_no_star_that_it_does_not_know(catalogue):
+    quality = np.ma.array([0.5] * 4 + [0.9] * 4, mask=[True] * 4 + [False] * 4)
+    assert_array_equal(catalogue[quality < 0.95].row, catalogue.select(mask=quality < 0.95).row)
+    assert_array_equal(catalogue[quality < 0.95].row, [4, 5, 6, 7])
+    assert_array_equal(catalogue[np.ma.array([3, 1])].row, [3, 1])
+    with pytest.raises(CatalogueError, match="masked"):
+        catalogue[np.ma.array([3, 1], mask=[True, False])]
+
+
 def test_a_catalogue_does_not_change(catalogue):
     with pytest.raises(ValueError, match="read-only"):
         catalogue.distance[0] = 1 * u.pc

@@ -73,6 +73,13 @@ def test_errors(folder, tmp_path):
     missing = gpdust("check", folder / "out", tmp_path / "none.fits")
     assert missing.exit_code == 1
     assert "none.fits" in missing.stderr
+    copy = tmp_path / "copy"
+    shutil.copytree(folder / "out", copy)
+    for text in ('{"config": {', "{}"):
+        (copy / "fit.json").write_text(text)
+        damaged = gpdust("check", copy)
+        assert damaged.exit_code == 1
+        assert "fit.json' is damaged" in damaged.stderr
 
 
 HOLDING_OUT = CONFIG.replace('path = "stars.fits"', 'path = "stars.fits"\nhold_out = 0.3').replace(

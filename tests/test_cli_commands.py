@@ -51,6 +51,18 @@ def test_public_names_load_when_used():
         package.fitt  # noqa: B018
 
 
+def test_too_little_memory_is_said(monkeypatch):
+    def allocate(*_: object, **__: object) -> None:
+        raise MemoryError("Unable to allocate 7.3 TiB")
+
+    monkeypatch.setattr("gpdust.config.config.Config.read", allocate)
+    result = gpdust("fit", "some.toml", "--out", "some")
+    assert result.exit_code == 1
+    assert (
+        "error: there is not enough memory: take fewer cells or latents (Unable to allocate 7.3 TiB)" in result.stderr
+    )
+
+
 def test_unknown_command_is_wrong_usage():
     assert gpdust("fti").exit_code == 2
 

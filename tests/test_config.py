@@ -165,6 +165,8 @@ def test_path_counts_from_the_folder_of_the_file(tmp_path):
     assert Config.read(path).catalogue.path == tmp_path / "data" / "stars.fits"
     path.write_text(CONTRACT.replace("stars.fits", "/data/stars.fits"))
     assert str(Config.read(path).catalogue.path) == "/data/stars.fits"
+    path.write_text(CONTRACT.replace("stars.fits", "~/stars.fits"))
+    assert Config.read(path).catalogue.path == Path.home() / "stars.fits"
 
 
 @pytest.mark.parametrize(
@@ -264,7 +266,9 @@ def test_path_counts_from_the_folder_of_the_file(tmp_path):
         (with_keys(prior={"mean_density": 0}), "[prior] mean_density must be a positive number (mag / pc), got 0"),
         (with_keys(prior={"amplitude": float("nan")}), "[prior] amplitude must be a positive number, or a list"),
         (with_keys(fit={"engine": "mcmc"}), '[fit] engine must be one of "auto", "natural", "mgvi", "svi", got'),
-        (with_keys(fit={"seed": -1}), "[fit] seed must be a whole number, 0 or more, got -1"),
+        (with_keys(fit={"seed": -1}), "[fit] seed must be a whole number from 0 to 2⁶³ − 1, got -1"),
+        (with_keys(fit={"seed": 2**63}), "[fit] seed must be a whole number from 0 to 2⁶³ − 1, got"),
+        (with_keys(prior={"amplitude": 10**400}), "[prior] amplitude must be a positive number, or a list"),
         (with_keys(maps={"percentiles": [50, 101]}), "[maps] percentiles must be a list of numbers between 0 and 100"),
         ({"region": LEAST["region"]}, "[catalogue] needs the key 'path'"),
         ({"catalogue": LEAST["catalogue"]}, "[region] needs the key 'l': two numbers (deg)"),

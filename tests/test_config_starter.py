@@ -117,6 +117,7 @@ def test_longitudes_cross_zero_and_close():
     assert longitudes(rng.uniform(40, 60, 1000)) == (40, 60)
     assert longitudes(rng.uniform(0, 360, 1000)) == (0, 360)
     assert longitudes(np.array([12.5])) == (12, 13)
+    assert longitudes(np.full(9, 12.0)) == (11, 13)
 
 
 def test_proposal_surrounds_the_stars():
@@ -209,6 +210,22 @@ def test_starter_supposes_kpc_from_small_numbers_and_trusts_the_units_of_a_file(
     starter = make_starter(tmp_path / "units.ecsv", tmp_path)  # whose e_AV still has none
     assert '[catalogue.units]\nextinction_error = "mag"' in starter.text
     assert starter.proposal.sections["region"]["distance"] == [100, 900]
+
+
+def test_starter_reads_gaps_as_the_reader_does(tmp_path):
+    table = Table(stars_in())
+    table["dist50"] = [*map(str, table["dist50"][1:]), "--"]
+    table.write(tmp_path / "gap.csv")
+    assert len(make_starter(tmp_path / "gap.csv", tmp_path).stars) == len(table) - 1
+
+
+def test_starter_of_all_longitudes_and_of_a_pole(tmp_path):
+    Table(stars_in() | {"GLAT": np.full(2000, 90.0)}).write(tmp_path / "stars.csv")
+    starter = make_starter(tmp_path / "stars.csv", tmp_path, l=(10, 370))
+    assert starter.proposal.sections["region"]["l"] == [10, 370]
+    assert starter.proposal.sections["region"]["b"] == [89, 90]
+    (tmp_path / "config.toml").write_text(starter.text)
+    assert build.fit_grid(Config.read(tmp_path / "config.toml"), starter.stars).n_rays
 
 
 def test_starter_reads_a_file_whose_name_tells_no_format(tmp_path):

@@ -37,9 +37,11 @@ GRIDS = {
         ({"b": (-91, 0)}, "region b must increase"),
         ({"distance": (500, 180)}, "region distance must increase"),
         ({"distance": (-1, 180)}, "region distance must increase"),
-        ({"foreground_cells": -1}, "foreground_cells can't be negative"),
+        ({"foreground_cells": -1}, "foreground_cells is a whole number, not negative"),
+        ({"foreground_cells": 2.5}, "foreground_cells is a whole number"),
+        ({"background": np.nan * u.pc}, "background must be finite"),
         ({"foreground_cells": 1, "distance": (0, 100)}, "no foreground"),
-        ({"background": -1 * u.pc}, "background can't be negative"),
+        ({"background": -1 * u.pc}, "background must be finite and not negative"),
     ],
 )
 def test_an_impossible_region_is_refused_and_says_why(options, message):
@@ -65,6 +67,11 @@ def test_a_region_without_units_is_refused():
         (lambda: RayGrid([0] * u.deg, [0] * u.deg, [-1, 1] * u.pc), "negative"),
         (lambda: RayGrid([0] * u.deg, [0] * u.deg, [1] * u.pc), "at least two"),
         (lambda: RayGrid([0] * u.deg, [0] * u.deg, [0, 1, 2] * u.pc, foreground=1, background=1), "no interior"),
+        (lambda: RayGrid([np.nan] * u.deg, [0] * u.deg, EDGES), "1 rays have no direction"),
+        (lambda: RayGrid([0] * u.deg, [100] * u.deg, EDGES), "1 rays have no direction"),
+        (lambda: RayGrid([] * u.deg, [] * u.deg, EDGES), "at least one ray"),
+        (lambda: make_region().healpix_grid(8, 0), "one or more, not 0"),
+        (lambda: make_region().healpix_grid(3, 4), "power of two"),
         (lambda: SphericalGrid([0, 361] * u.deg, [0, 1] * u.deg, EDGES), "whole circle"),
         (lambda: SphericalGrid([0, 1] * u.deg, [0, 91] * u.deg, EDGES), "leave the range"),
         (lambda: SphericalGrid([0, 1, 1] * u.deg, [0, 9] * u.deg, EDGES), "l edges must increase"),
@@ -73,12 +80,21 @@ def test_a_region_without_units_is_refused():
         (lambda: HealpixGrid(2, EDGES, [1, 1]), "twice"),
         (lambda: HealpixGrid(2, EDGES, []), "there must be one"),
         (lambda: HealpixGrid(2, EDGES, order="nest"), "ring"),
+        (lambda: HealpixGrid(2, EDGES, [1.7]), "whole numbers"),
+        (lambda: HealpixGrid(2, EDGES, np.ma.array([1, 2], mask=[True, False])), "1 HEALPix pixels are masked"),
+        (lambda: HealpixGrid(2, EDGES, np.ones(3, dtype=bool)), "all 48"),
         (lambda: GRIDS["rays"].locate_rays(np.zeros(1), np.zeros(1)), "SphericalGrid or HealpixGrid"),
     ],
 )
 def test_an_impossible_grid_is_refused_and_says_why(build, message):
     with pytest.raises(GridError, match=message):
         build()
+
+
+def test_numbers_that_are_whole_and_masks_of_the_sky():
+    assert HealpixGrid(2.0, EDGES, np.arange(48) < 3).n_rays == 3
+    assert make_region(foreground_cells=2.0).grid((1, 1, 3)).n_cells == 5
+    assert make_region(l=(152.18, 152.18 + 360)).grid((4, 1, 1)).n_rays == 4  # 360° and a rounding
 
 
 @pytest.mark.parametrize("l", [(350, 20), (-10, 20), (350, 380)])

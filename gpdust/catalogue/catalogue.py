@@ -209,6 +209,8 @@ class StarCatalogue(StarColumns):
         request = Request.make(columns, units, preset, keep, where="the table")
         if isinstance(table, pd.DataFrame):
             table = table.rename(columns=str)
+            if twice := sorted(set(table.columns[table.columns.duplicated()])):
+                raise CatalogueError(f"the table has several columns of one name: {', '.join(twice)}")
             table = Table.from_pandas(table[request.wanted(list(table.columns))])
         if not len(table):
             raise CatalogueError("the table holds no rows")
@@ -226,7 +228,7 @@ class StarCatalogue(StarColumns):
         strict: bool,
         start: int = 0,
     ) -> "StarCatalogue":
-        found = extract(table, request)
+        found = extract(table, request, start)
         row = np.arange(start, start + len(table))
         keep, report = validate(found.stars, row, found.notes, strict)
         measured = "parallax" if "parallax" in found.stars else "distance"
@@ -259,7 +261,19 @@ class StarCatalogue(StarColumns):
     # -- choosing stars ------------------------------------------------------------------------------------------
 
     def __getitem__(self, key: object) -> "StarCatalogue":
-        """Return the stars of a mask, an array of indices, a slice or one index; the report stays the file's."""
+        """Return the stars of a mask, an array of indices, a slice or one index; the report stays the file's.
+
+        Where a mask is itself masked, as cuts on columns with gaps are, a star is not chosen.
+
+        Raises
+        ------
+        CatalogueError
+            If an index is masked.
+        """
+        if isinstance(key, np.ma.MaskedArray):
+            if key.dtype != bool and np.ma.is_masked(key):
+                raise CatalogueError("an index of a star is masked")
+            key = key.filled(False) if key.dtype == bool else key.data
         index = np.atleast_1d(np.arange(len(self))[key])
         return self._of(self._stars, self.extra, self.row, self._label, self.report, index)
 

@@ -33,8 +33,8 @@ class Extract:
     notes: list[str]
 
 
-def extract(table: Table, request: Request) -> Extract:
-    """Turn a table into plain arrays.
+def extract(table: Table, request: Request, start: int = 0) -> Extract:
+    """Turn a table into plain arrays; its first row is row `start` of the file.
 
     A pair of columns (p16, p84) for an error becomes σ = (p84 − p16) / 2 and the lower and upper errors
     p50 − p16 and p84 − p50. A parallax ϖ becomes d = 1/ϖ with the first-order error σ_d = σ_ϖ / ϖ².
@@ -50,7 +50,7 @@ def extract(table: Table, request: Request) -> Extract:
     coordinate = mapping.pop("coordinate", None)
     stars: dict[str, np.ndarray] = {}
     for name in (name for name in UNITS if name in mapping):  # in this order a value comes before its error
-        found = [_read(table, request, name, column) for column in mapping[name]]
+        found = [_read(table, request, name, column, start) for column in mapping[name]]
         if len(found) == 1:
             stars[name] = found[0]
         else:
@@ -63,7 +63,9 @@ def extract(table: Table, request: Request) -> Extract:
     if "parallax" in stars:
         _invert_parallax(stars)
     keep = request.keep if request.keep is not None else kept_names(table)
-    extra = {name: numbers.extra(numbers.get_column(table, name, request.where), name, request.where) for name in keep}
+    extra = {
+        name: numbers.extra(numbers.get_column(table, name, request.where), name, request.where, start) for name in keep
+    }
     return Extract(stars, extra, notes)
 
 
@@ -73,10 +75,10 @@ def kept_names(table: Table) -> tuple[str, ...]:
     return tuple(name for name in str(listed).split(",") if name in table.colnames)
 
 
-def _read(table: Table, request: Request, name: str, column: str) -> np.ndarray:
+def _read(table: Table, request: Request, name: str, column: str, start: int) -> np.ndarray:
     found = numbers.get_column(table, column, request.where)
     unit = numbers.choose_unit(found, column, name, request.units.get(name), request.fallback_unit(name), request.where)
-    return numbers.in_unit(found, unit, name, column, request.where)
+    return numbers.in_unit(found, unit, name, column, request.where, start)
 
 
 def _add_error(stars: dict[str, np.ndarray], error: str, p16: np.ndarray, p84: np.ndarray) -> None:

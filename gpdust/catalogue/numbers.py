@@ -83,8 +83,10 @@ def choose_unit(
     return unit
 
 
-def in_unit(column: object, unit: u.UnitBase, quantity: str, name: str, where: str) -> np.ndarray:
+def in_unit(column: object, unit: u.UnitBase, quantity: str, name: str, where: str, start: int = 0) -> np.ndarray:
     """Turn a column, whose numbers are in `unit`, into float64 in the unit that gpdust has for `quantity`.
+
+    Errors count rows from `start`, where the column is a piece of a file.
 
     Raises
     ------
@@ -93,7 +95,7 @@ def in_unit(column: object, unit: u.UnitBase, quantity: str, name: str, where: s
     CatalogueError
         If the column holds text that is no number, or vectors.
     """
-    plain = numbers(column, name, where)
+    plain = numbers(column, name, where, start)
     if plain.ndim != 1:
         raise CatalogueError(
             f"column {name!r} of {where} is a vector of shape {plain.shape[1:]}; say which element: '{name}[0]'"
@@ -101,19 +103,19 @@ def in_unit(column: object, unit: u.UnitBase, quantity: str, name: str, where: s
     return as_array(u.Quantity(plain, unit, copy=False), UNITS[quantity], f"column {name!r} ({quantity}) of {where}")
 
 
-def numbers(column: object, name: str, where: str) -> np.ndarray:
+def numbers(column: object, name: str, where: str, start: int = 0) -> np.ndarray:
     """Turn a column into float64 of the same shape, with NaN where it is masked, empty or says "nan"."""
     values = getattr(column, "value", column)  # of a Quantity
     values = values.filled(np.nan) if hasattr(values, "unmasked") else values  # an astropy Masked array
     mask = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
     values = np.asarray(values)
-    values = values.astype(np.float64) if values.dtype.kind in "fiub" else _from_text(values, mask, name, where)
+    values = values.astype(np.float64) if values.dtype.kind in "fiub" else _from_text(values, mask, name, where, start)
     if mask is not None:
         values[mask] = np.nan
     return values
 
 
-def _from_text(values: np.ndarray, mask: np.ndarray | None, name: str, where: str) -> np.ndarray:
+def _from_text(values: np.ndarray, mask: np.ndarray | None, name: str, where: str, start: int) -> np.ndarray:
     text = pd.Series(np.char.decode(values) if values.dtype.kind == "S" else values, dtype=object)
     text = text.map(lambda cell: cell.strip() if isinstance(cell, str) else cell)
     missing = text.isna() | text.isin(["", "-", "--", "nan", "NaN", "NAN", "null", "None"])
@@ -123,24 +125,34 @@ def _from_text(values: np.ndarray, mask: np.ndarray | None, name: str, where: st
     wrong = np.flatnonzero(np.isnan(parsed) & ~missing.to_numpy())
     if wrong.size:
         raise CatalogueError(
-            f"column {name!r} of {where} holds text that is not a number, first in row {wrong[0]} "
+            f"column {name!r} of {where} holds text that is not a number, first in row {start + wrong[0]} "
             f"(counting from 0): {text.iloc[wrong[0]]!r}"
         )
     return parsed
 
 
-def extra(column: object, name: str, where: str) -> np.ndarray:
+def extra(column: object, name: str, where: str, start: int = 0) -> np.ndarray:
     """Take a column along as it is: a Quantity where it has a unit, text as str, missing floats as NaN."""
     if not isinstance(column, np.ndarray):
         raise CatalogueError(f"keep= takes plain columns, but {name!r} of {where} is a {type(column).__name__}")
     if own_unit(column) is not None:
-        return u.Quantity(numbers(column, name, where), own_unit(column))
+        return u.Quantity(numbers(column, name, where, start), own_unit(column))
     if isinstance(column, np.ma.MaskedArray):
         if column.dtype.kind == "f" or not np.ma.is_masked(column):
             column = column.filled(np.nan) if column.dtype.kind == "f" else column.data
         else:
-            return np.ma.array(column.data, mask=column.mask)
-    values = np.array(column)
+            return np.ma.array(_as_text(column.data), mask=column.mask)
+    return _as_text(np.array(column))
+
+
+def _as_text(values: np.ndarray) -> np.ndarray:
+    """Decode bytes, and write out objects; numbers stay what they are."""
     if values.dtype.kind == "O":
-        return np.array(["" if cell is None else str(cell) for cell in values])
+        return np.array([_cell_text(cell) for cell in values])
     return np.char.decode(values) if values.dtype.kind == "S" else values
+
+
+def _cell_text(cell: object) -> str:
+    if cell is None or cell is pd.NA:
+        return ""
+    return cell.decode() if isinstance(cell, bytes) else str(cell)

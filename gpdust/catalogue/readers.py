@@ -1,6 +1,8 @@
 """Files -> astropy tables, whole or in chunks, reading only the columns that are needed where the format can."""
 
 import io
+import lzma
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -17,6 +19,15 @@ from gpdust.errors import CatalogueError
 #: Given the columns of a file, which of them to read.
 Wanted = Callable[[Sequence[str]], list[str]]
 Reader = Callable[[Path, int | None, Wanted], Iterator[Table]]
+
+#: What the formats' libraries raise on broken files; a truncated FITS file is a TypeError to astropy.
+BROKEN = (
+    *(OSError, ValueError, TypeError, KeyError, IndexError, SyntaxError, EOFError),
+    *(pa.ArrowException, zlib.error, lzma.LZMAError),
+)
+COMPRESSED = (".gz", ".bz2", ".xz")
+MISSING = [("", "0"), ("null", "0")]  # in ECSV; Gaia's archive writes null
+LOOKED_AT = 10_000  # rows of a CSV file, for numbers that are codes
 
 SUFFIXES = {
     ".fits": "fits",
@@ -43,7 +54,7 @@ def file_format(path: Path, given: str | None = None) -> str:
     CatalogueError
         If the format is not one of those in `READERS`.
     """
-    suffix = next((s for s in reversed(path.suffixes) if s.lower() not in (".gz", ".bz2", ".xz")), "").lower()
+    suffix = next((s for s in reversed(path.suffixes) if s.lower() not in COMPRESSED), "").lower()
     found = given.lower() if given else SUFFIXES.get(suffix)
     if found not in READERS:
         what = f"format={given!r}" if given else f"the suffix {suffix!r} of '{path}'"
@@ -72,8 +83,7 @@ def read_tables(path: Path, format: str | None, rows: int | None, wanted: Wanted
                 yield table
     except CatalogueError:
         raise
-    except (OSError, ValueError, TypeError, KeyError, IndexError, SyntaxError, pa.ArrowException) as error:
-        # what the formats' libraries raise on broken files; a truncated FITS file is a TypeError to astropy
+    except BROKEN as error:
         raise CatalogueError(f"'{path}' can't be read as {name}: {error}") from error
     if empty:
         raise CatalogueError(f"'{path}' holds no rows")
@@ -95,7 +105,8 @@ def _read_fits(path: Path, rows: int | None, wanted: Wanted) -> Iterator[Table]:
     with fits.open(path, memmap=True) as hdus:
         hdu = next((h for h in hdus if isinstance(h, fits.BinTableHDU | fits.TableHDU)), None)
         if hdu is None:
-            raise CatalogueError(f"'{path}' holds images but no table")
+            cut = ", or is cut short" if path.suffix.lower() in COMPRESSED else ""
+            raise CatalogueError(f"'{path}' holds images but no table{cut}")
         for start, stop in _spans(len(hdu.data), rows):
             yield Table.read(type(hdu)(data=hdu.data[start:stop], header=hdu.header), format="fits")
 
@@ -108,7 +119,7 @@ def _read_votable(path: Path, rows: int | None, wanted: Wanted) -> Iterator[Tabl
 
 
 def _read_ecsv(path: Path, rows: int | None, wanted: Wanted) -> Iterator[Table]:
-    yield from slices(Table.read(path, format="ascii.ecsv"), rows)
+    yield from slices(Table.read(path, format="ascii.ecsv", fill_values=MISSING), rows)
 
 
 def _read_csv(path: Path, rows: int | None, wanted: Wanted) -> Iterator[Table]:
@@ -116,13 +127,37 @@ def _read_csv(path: Path, rows: int | None, wanted: Wanted) -> Iterator[Table]:
     if names and names[0].startswith("# %ECSV"):  # as in the Gaia archive's bulk files
         yield from _read_ecsv(path, rows, wanted)
         return
-    options = {"usecols": wanted(names), "low_memory": False}
+    columns = wanted(names)
+    # Nullable: a column of whole numbers stays one where some are missing, since a 64-bit identifier is no float.
+    kinds = {"dtype_backend": "numpy_nullable", "dtype": _codes(path, columns)}
+    options = {"usecols": columns, "low_memory": False} | kinds
     if rows is None:
-        yield Table.from_pandas(pd.read_csv(path, **options))
+        yield _frame_piece(pd.read_csv(path, **options))
         return
     with pd.read_csv(path, chunksize=rows, **options) as chunks:
         for frame in chunks:
-            yield Table.from_pandas(frame)
+            yield _frame_piece(frame)
+
+
+def _codes(path: Path, columns: list[str]) -> dict[str, type]:
+    """Columns whose first rows have numbers with leading zeros, as flags have: these are text."""
+    head = pd.read_csv(path, usecols=columns, dtype=str, nrows=LOOKED_AT)
+    return {name: str for name in head if head[name].str.fullmatch(r"0\d+", na=False).any()}
+
+
+def _frame_piece(frame: pd.DataFrame) -> Table:
+    """Plain columns where nothing is missing, or it is NaN; masked ones else."""
+    columns = {}
+    for name, column in frame.items():
+        if pd.api.types.is_float_dtype(column.dtype):
+            columns[name] = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        elif pd.api.types.is_integer_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype):
+            missing, plain = column.isna().to_numpy(), column.dtype.numpy_dtype
+            values = column.to_numpy(dtype=plain, na_value=plain.type(0))
+            columns[name] = np.ma.array(values, mask=missing) if missing.any() else values
+        else:
+            columns[name] = column.to_numpy(dtype=object, na_value=None)
+    return Table(columns, copy=False)
 
 
 def _read_parquet(path: Path, rows: int | None, wanted: Wanted) -> Iterator[Table]:
@@ -149,10 +184,22 @@ def _astropy_piece(table: pa.Table, metadata: dict[bytes, bytes]) -> Table:
 def _plain_piece(table: pa.Table) -> Table:
     columns = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
-        values = column.to_numpy()
-        is_list = pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)
-        columns[name] = np.stack(values) if is_list and len(values) else values
+        kind = column.type
+        if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+            columns[name] = _vectors(column.to_numpy())
+        elif column.null_count and (pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
+            nothing = pa.scalar(0).cast(kind)
+            columns[name] = np.ma.array(column.fill_null(nothing).to_numpy(), mask=column.is_null().to_numpy())
+        else:
+            columns[name] = column.to_numpy()
     return Table(columns, copy=False)
+
+
+def _vectors(cells: np.ndarray) -> np.ndarray:
+    """Lists of one length as rows; NaN where one is missing."""
+    known = next((cell for cell in cells if cell is not None), np.zeros(1))
+    nothing = np.full(np.shape(known), np.nan)
+    return np.stack([nothing if cell is None else cell for cell in cells]) if len(cells) else cells
 
 
 def _read_hdf5(path: Path, rows: int | None, wanted: Wanted) -> Iterator[Table]:

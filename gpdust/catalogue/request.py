@@ -61,10 +61,14 @@ class Request:
         return cls(dict(columns or {}), {n: _unit(n, v) for n, v in (units or {}).items()}, preset, keep, where)
 
     def fallback_unit(self, name: str) -> u.UnitBase | None:
-        """Return the unit for a column that has none: the caller's for the value of an error, or the preset's."""
+        """Return the unit for a column that has none: the caller's for the value of an error, or the preset's.
+
+        A preset knows the units of its own columns, not of those that the caller names.
+        """
         value = VALUE_OF.get(name, name)
-        preset = self.preset.units if self.preset else {}
-        unit = self.units.get(value) or preset.get(name) or preset.get(value)
+        unit = self.units.get(value)
+        if self.preset and not any(self._names_another(known) for known in (name, value)):
+            unit = unit or self.preset.units.get(name) or self.preset.units.get(value)
         return u.Unit(unit) if unit else None
 
     def resolve(self, names: Sequence[str]) -> tuple[dict[str, tuple[str, ...]], list[str]]:
@@ -113,12 +117,12 @@ class Request:
     def _offered(self, names: Sequence[str]) -> tuple[dict[str, tuple[str, ...]], list[str]]:
         """Return what stands in where the caller says nothing: the preset, or else columns with gpdust's own names."""
         if self.preset is None:
-            return {name: (name,) for name in UNITS if name in names}, []
+            return {name: (name,) for name in UNITS if name in names and not self._is_of_another(name, names)}, []
         by_lower = {name.lower(): name for name in names}
         offered: dict[str, tuple[str, ...]] = {}
         notes = [f"recommended cuts, not made here: {self.preset.quality}"] if self.preset.quality else []
         for name, given in self.preset.columns.items():
-            if VALUE_OF.get(name, name) in self.columns:
+            if VALUE_OF.get(name, name) in self.columns or self._is_of_another(name, names):
                 continue  # the preset's error does not belong to the caller's own column
             pair = tuple(_match_case(column, names, by_lower) for column in _as_tuple(name, given))
             absent = [column for column in pair if base_name(column, names) not in names]
@@ -127,6 +131,21 @@ class Request:
             else:
                 offered[name] = pair
         return offered, notes
+
+    def _names_another(self, name: str) -> bool:
+        """Whether the caller names a column that is not the preset's."""
+        return name in self.columns and self.columns[name] != self.preset.columns.get(name)
+
+    def _is_of_another(self, name: str, names: Sequence[str]) -> bool:
+        """Whether a column is the error of a value that the caller does not want, or that has errors of the caller's.
+
+        It belongs to the column of its value's own name, where the table has one and the caller names another.
+        """
+        value = VALUE_OF.get(name)
+        if value is None:
+            return False
+        another = self.columns.get(value, value) != value and value in names
+        return another or bool(self.columns.keys() & set(companions(value)))
 
     def _choose_position(self, mapping: dict[str, tuple[str, ...]], names: Sequence[str]) -> None:
         given = [group for group in POSITIONS if set(group) & self.columns.keys()]
@@ -144,7 +163,12 @@ class Request:
         if not {"distance", "parallax"} & mapping.keys():
             raise self._lacks("a distance or a parallax", "{'distance': ...} or columns={'parallax': ...}", names)
         use_parallax = "parallax" in self.columns or "distance" not in mapping
-        unused = "distance" if use_parallax else "parallax"
+        used, unused = ("parallax", "distance") if use_parallax else ("distance", "parallax")
+        if useless := self.columns.keys() & set(companions(unused)):
+            raise CatalogueError(
+                f"columns= gives {' and '.join(sorted(useless))}, but {self.where} is read by its {used}: give the "
+                f"column of the {unused}, or {used}_error"
+            )
         for name in (unused, *companions(unused)):
             mapping.pop(name, None)
 

@@ -40,8 +40,9 @@ def hold_out_sightlines(
     """
     if not 0 <= fraction <= 1:
         raise CatalogueError(f"fraction must lie between 0 and 1, not {fraction}")
-    if not healpy.isnsideok(nside, nest=True):
+    if not float(nside).is_integer() or not healpy.isnsideok(int(nside), nest=True):
         raise CatalogueError(f"HEALPix nside must be a power of two, not {nside}")
+    nside = int(nside)
     pixel = healpy.ang2pix(nside, as_array(stars.l, DEGREE, "l"), as_array(stars.b, DEGREE, "b"), lonlat=True)
     occupied = np.unique(pixel)
     order = np.random.default_rng(seed).permutation(occupied)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gpdust.cli.options import debug_option
+from gpdust.cli.options import SEED, debug_option
 
 if TYPE_CHECKING:
     from gpdust.catalogue import StarCatalogue
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.argument("catalogue", required=False, type=click.Path(path_type=Path))
 @click.option("--held-out", is_flag=True, help="The fit has not seen these stars.")
 @click.option("--samples", type=click.IntRange(2), default=100, show_default=True, help="Draws from the posterior.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same draws.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Same seed, same draws.")
 @debug_option
 def check(folder: Path, catalogue: Path | None, held_out: bool, samples: int, seed: int) -> None:
     """Check the map that `gpdust fit` wrote to DIR against stars.
@@ -69,17 +69,21 @@ def _stars(folder: Path, catalogue: Path | None, held_out: bool) -> dict[str, tu
         raise PosteriorError(
             f"'{folder}' holds no fit.json, which says what stars there are; use gpdust.predictive_check"
         )
-    record = json.loads(path.read_text(encoding="utf-8"))
-    config = Config.from_dict(record["config"])
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        written, n_held_out = record["config"], record.get("stars", {}).get("held_out", 0)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PosteriorError(f"'{path}' is damaged ({type(error).__name__}: {error}); fit again with --fresh") from None
+    config = Config.from_dict(written)
     if catalogue is not None:
         config = replace(config, catalogue=replace(config.catalogue, path=catalogue))
         return {"check": (build.read_stars(config), held_out)}
     fitted, unseen = build.split_stars(config, build.read_stars(config))
     if not len(unseen):
         return {"check": (fitted, False)}
-    if len(unseen) != record["stars"]["held_out"]:
+    if len(unseen) != n_held_out:
         raise PosteriorError(
-            f"the fit held out {record['stars']['held_out']} stars, which would now be {len(unseen)}: "
+            f"the fit held out {n_held_out} stars, which would now be {len(unseen)}: "
             f"'{config.catalogue.path}' (or gpdust) has changed since. Fit it again"
         )
     return {"check": (fitted, False), "check_held_out": (unseen, True)}

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import click
 
-from gpdust.cli.options import debug_option, fresh_option, quiet_option
+from gpdust.cli.options import SEED, debug_option, fresh_option, quiet_option
 
 
 @click.command()
 @click.option("--quick", is_flag=True, help="A small one: fewer stars and cells.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides clumps, stars and fit.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Decides clumps, stars and fit.")
 @click.option("--inducing", type=click.IntRange(1), help="Use a prior on so many inducing points.")
 @click.option("--out", "-o", default="gpdust_demo", show_default=True, type=click.Path(path_type=Path), help="Folder.")
 @fresh_option

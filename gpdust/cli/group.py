@@ -31,7 +31,7 @@ class Commands(click.Group):
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:  # of `gpdust query … | head`: click ends quietly
             raise
-        except (GpdustError, OSError) as error:
+        except (GpdustError, OSError, MemoryError) as error:
             if wants_traceback(ctx):
                 raise
             click.echo(f"error: {_message(error)}", err=True)
@@ -39,6 +39,8 @@ class Commands(click.Group):
 
 
 def _message(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory: take fewer cells or latents ({error or 'no size was given'})"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: '{error.filename}'" if error.filename else error.strerror
     return str(error)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -84,4 +85,4 @@ def init(
         click.echo(f"  {line}")
     for doubt in starter.doubts:
         click.echo(f"check:    {doubt}")
-    click.echo(f"\nwritten to {out}; next: gpdust fit {out} --out {out.stem}")
+    click.echo(f"\nwritten to {out}; next: gpdust fit {quote(str(out))} --out {quote(out.stem)}")

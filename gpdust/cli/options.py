@@ -7,6 +7,7 @@ from collections.abc import Callable
 import click
 
 _DEBUG = "gpdust.debug"
+SEED = click.IntRange(0, 2**63 - 1)
 
 
 def debug_option(command: Callable) -> Callable:

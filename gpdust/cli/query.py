@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gpdust.cli.options import debug_option, numbers
+from gpdust.cli.options import SEED, debug_option, numbers
 
 if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--b", "b", multiple=True, required=True, callback=numbers, metavar="DEG", help="Galactic latitude.")
 @click.option("--d", "d", multiple=True, required=True, callback=numbers, metavar="PC", help="Distance.")
 @click.option("--samples", type=click.IntRange(2), default=1000, show_default=True, help="Draws from the posterior.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same draws.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Same seed, same draws.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 @debug_option
 def query(folder: Path, l: list[float], b: list[float], d: list[float], samples: int, seed: int, as_json: bool) -> None:

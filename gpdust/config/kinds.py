@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,9 @@ from pathlib import Path
 import astropy.units as u
 
 from gpdust.units import as_quantity
+
+HIGHEST = sys.float_info.max
+MOST_SEED = 2**63 - 1  # that torch takes
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,7 @@ def text() -> Kind:
 
 def path() -> Kind:
     """A file; a relative path is taken from the folder of the configuration."""
-    return Kind("a path in quotes", lambda value: Path(_text(value)))
+    return Kind("a path in quotes", lambda value: Path(os.path.expanduser(_text(value))))
 
 
 def flag() -> Kind:
@@ -100,6 +105,11 @@ class TableKind(Kind):
 def whole(at_least: int) -> Kind:
     """A whole number."""
     return Kind(f"a whole number, {at_least} or more", lambda value: _whole(value, at_least))
+
+
+def seed() -> Kind:
+    """A seed of random numbers."""
+    return Kind("a whole number from 0 to 2⁶³ − 1", lambda value: _whole(value, 0, MOST_SEED))
 
 
 def whole_or(word: str, at_least: int) -> Kind:
@@ -260,18 +270,20 @@ def _flag(value: object) -> bool:
 
 
 def _number(value: object, above: float = -math.inf, at_least: float = -math.inf, below: float = math.inf) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError
+    if not -HIGHEST <= value <= HIGHEST:  # an integer may be beyond all floats
         raise ValueError
     if value <= above or value < at_least or value >= below:
         raise ValueError
     return float(value)
 
 
-def _whole(value: object, at_least: int) -> int:
-    number = _number(value, at_least=at_least)
-    if number != int(number):
+def _whole(value: object, at_least: int, at_most: int | None = None) -> int:
+    _number(value, at_least=at_least)
+    if value != int(value) or (at_most is not None and value > at_most):
         raise ValueError
-    return int(number)
+    return int(value)
 
 
 def _list(value: object, length: int | None = None) -> list:

@@ -91,7 +91,7 @@ def propose(
     west, east = as_array(region.l, DEGREE, "l").tolist()
     sections = {
         "region": {
-            "l": [west, east if east <= 360 else east - 360],
+            "l": [west, east - 360 if east > 360 > east - west else east],
             "b": as_array(region.b, DEGREE, "b").tolist(),
             "distance": as_array(region.distance, PARSEC, "distance").tolist(),
             "foreground_cells": "auto" if near > 0 else 0,
@@ -125,6 +125,8 @@ def longitudes(l: np.ndarray) -> tuple[float, float]:
     west, east = math.floor(ordered[first]), math.ceil(ends[first])
     if east - west > ALL_ROUND:
         return 0.0, 360.0
+    if east == west:
+        west, east = west - 1, east + 1
     return float(west), float(east if east <= 360 else east - 360)
 
 
@@ -145,7 +147,7 @@ def _region(stars: StarCatalogue, l: object, b: object, distance: object) -> Reg
     if b is None:
         low, high = np.percentile(as_array(stars.b, DEGREE, "b"), [TAIL, 100 - TAIL])
         b = max(-90.0, math.floor(low)), min(90.0, math.ceil(high))
-        b = b if b[1] > b[0] else (b[0] - 1, b[0] + 1)
+        b = b if b[1] > b[0] else (max(-90.0, b[0] - 1), min(90.0, b[0] + 1))
     if distance is None:
         near, far = np.percentile(as_array(stars.distance, PARSEC, "distance"), [TAIL, 100 - TAIL])
         step = 10.0 ** math.floor(math.log10(far) - 1)

@@ -191,7 +191,7 @@ class FitSection:
     """[fit]: the engine; the keys that all forms have. All others are settings of the engine."""
 
     engine: str = key(kinds.choice(ENGINES), ENGINES[0])
-    seed: int = key(kinds.whole(0), 0)
+    seed: int = key(kinds.seed(), 0)
     start: str = key(kinds.choice(STARTS), STARTS[0])
 
 
@@ -222,7 +222,7 @@ class MapsSection:
     shape: tuple[int, int, int] = key(kinds.shape(), [100, 100, 105])
     percentiles: tuple[float, ...] = key(kinds.percentiles(), [16, 50, 84])
     samples: int = key(kinds.whole(1), 100)
-    seed: int = key(kinds.whole(0), 0)
+    seed: int = key(kinds.seed(), 0)
     b_spacing: str = key(kinds.choice(B_SPACINGS), "uniform")
     distance_spacing: str = key(kinds.choice(DISTANCE_SPACINGS), "linear")
 

@@ -13,7 +13,7 @@ from astropy.table import Table
 
 from gpdust.catalogue import PRESETS, StarCatalogue
 from gpdust.catalogue.fields import UNITS, VALUE_OF
-from gpdust.catalogue.numbers import base_name, get_column, own_unit
+from gpdust.catalogue.numbers import base_name, get_column, numbers, own_unit
 from gpdust.catalogue.readers import read_tables
 from gpdust.catalogue.request import Request
 from gpdust.config.columns import Guess, guess_columns
@@ -178,7 +178,7 @@ def _missing_units(head: Table, columns: Mapping[str, Column]) -> dict[str, str]
 
 
 def _in_kpc(column: str, head: Table) -> bool:
-    values = np.ma.filled(np.ma.asarray(get_column(head, column, "the catalogue"), dtype=float), np.nan)
+    values = numbers(get_column(head, column, "the catalogue"), column, "the catalogue")
     return column.lower().endswith("kpc") or float(np.nanmedian(values)) < FARTHEST_KPC
 
 

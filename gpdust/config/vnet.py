@@ -29,7 +29,7 @@ class SimulationsSection:
 
     recipe: str = key(kinds.text())
     count: int = key(kinds.whole(10), 10_000)
-    seed: int = key(kinds.whole(0), 0)
+    seed: int = key(kinds.seed(), 0)
     cells: int = key(kinds.whole(2), 32)
     folder: Path | None = key(kinds.path(), None)
 
@@ -54,8 +54,8 @@ class TrainingSection:
     learning_rate: float = key(kinds.number(above=0), _DEFAULT.learning_rate)
     schedule: str = key(kinds.choice(SCHEDULES), _DEFAULT.schedule)
     symmetry: str = key(kinds.choice(SYMMETRIES), _DEFAULT.symmetry)
-    seed: int = key(kinds.whole(0), _DEFAULT.seed)
-    split_seed: int = key(kinds.whole(0), _DEFAULT.split_seed)
+    seed: int = key(kinds.seed(), _DEFAULT.seed)
+    split_seed: int = key(kinds.seed(), _DEFAULT.split_seed)
     mixed_precision: str = key(kinds.choice(PRECISIONS), _DEFAULT.mixed_precision)
     device: str = key(kinds.text(), _DEFAULT.device)
     accumulate: int | None = key(kinds.whole(1), None)

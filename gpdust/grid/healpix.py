@@ -24,7 +24,7 @@ class HealpixGrid(RayGrid):
         HEALPix resolution, a power of two.
     distance_edges : Quantity, shape (cells + 1,)
         Increasing.
-    pixels : array_like of int, optional
+    pixels : array_like of int, or of bool for every pixel, optional
         Which pixels; all of the sky by default.
     order : {"ring", "nested"}
         Pixel numbering.
@@ -34,7 +34,7 @@ class HealpixGrid(RayGrid):
     Raises
     ------
     GridError
-        If `nside` is no power of two, or a pixel does not exist or comes twice.
+        If `nside` is no power of two, or a pixel is no whole number, does not exist, is masked or comes twice.
     """
 
     kind: ClassVar[str] = "healpix"
@@ -50,19 +50,17 @@ class HealpixGrid(RayGrid):
     ) -> None:
         if order not in ("ring", "nested"):
             raise GridError(f"HEALPix order must be 'ring' or 'nested', not {order!r}")
-        if not healpy.isnsideok(nside, nest=True):
-            raise GridError(f"HEALPix nside must be a power of two, not {nside}")
-        self.nside, self.order = int(nside), order
-        n_pixels = healpy.nside2npix(nside)
-        self.pixels = np.arange(n_pixels) if pixels is None else np.asarray(pixels, dtype=np.int64).ravel()
+        self.nside, self.order = checked_nside(nside), order
+        n_pixels = healpy.nside2npix(self.nside)
+        self.pixels = np.arange(n_pixels) if pixels is None else _numbers(pixels, n_pixels)
         if self.pixels.size == 0 or self.pixels.min() < 0 or self.pixels.max() >= n_pixels:
             raise GridError(f"HEALPix pixels must lie in 0…{n_pixels - 1} for nside {nside}, and there must be one")
         self._ray_of_pixel = np.full(n_pixels, -1)
         self._ray_of_pixel[self.pixels] = np.arange(self.pixels.size)
         if np.count_nonzero(self._ray_of_pixel >= 0) != self.pixels.size:
             raise GridError("a HEALPix pixel is listed twice")
-        l, b = healpy.pix2ang(nside, self.pixels, nest=order == "nested", lonlat=True)
-        solid_angle = np.full(self.pixels.size, healpy.nside2pixarea(nside))
+        l, b = healpy.pix2ang(self.nside, self.pixels, nest=order == "nested", lonlat=True)
+        solid_angle = np.full(self.pixels.size, healpy.nside2pixarea(self.nside))
         super().__init__(l * DEGREE, b * DEGREE, distance_edges, solid_angle * u.sr, foreground, background)
 
     def _with_edges(self, edges: np.ndarray) -> HealpixGrid:
@@ -102,3 +100,30 @@ class HealpixGrid(RayGrid):
             description["foreground"],
             description["background"],
         )
+
+
+def checked_nside(nside: int) -> int:
+    """Check that a HEALPix resolution is a power of two.
+
+    Raises
+    ------
+    GridError
+        If it is not.
+    """
+    if not float(nside).is_integer() or not healpy.isnsideok(int(nside), nest=True):
+        raise GridError(f"HEALPix nside must be a power of two, not {nside}")
+    return int(nside)
+
+
+def _numbers(pixels: np.ndarray, n_pixels: int) -> np.ndarray:
+    """Pixels by number, of numbers or of a mask over the whole sky."""
+    if np.ma.is_masked(pixels):
+        raise GridError(f"{np.ma.count_masked(pixels)} HEALPix pixels are masked: leave them out")
+    given = np.asarray(pixels).ravel()
+    if given.dtype == bool:
+        if given.size != n_pixels:
+            raise GridError(f"a mask of HEALPix pixels must be that of all {n_pixels}, not of {given.size}")
+        return np.flatnonzero(given)
+    if given.size and not np.array_equal(given, np.trunc(given)):
+        raise GridError("HEALPix pixels are whole numbers")
+    return given.astype(np.int64)

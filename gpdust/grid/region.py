@@ -9,8 +9,8 @@ import healpy
 import numpy as np
 
 from gpdust.errors import GridError
-from gpdust.grid.healpix import HealpixGrid
-from gpdust.grid.spherical import SphericalGrid
+from gpdust.grid.healpix import HealpixGrid, checked_nside
+from gpdust.grid.spherical import ROUNDING, SphericalGrid
 from gpdust.units import DEGREE, PARSEC, as_array, as_float, as_quantity
 
 FOREGROUND_LENGTH, MOST_FOREGROUND = 5.0, 20  # cells of the region that a foreground cell is long; how many at most
@@ -49,7 +49,9 @@ class Region:
         l = _pair(as_array(self.l, DEGREE, "region l"), "l")
         if l[1] < l[0]:
             l = np.array([l[0], l[1] + 360])
-        if not 0 < l[1] - l[0] <= 360:
+        if 360 < l[1] - l[0] <= 360 + ROUNDING:
+            l[1] = l[0] + 360
+        if not 0 < l[1] - l[0] <= 360 + ROUNDING:
             raise GridError(f"region l must span more than 0° and at most 360°, got {l[0]:g}…{l[1]:g}°")
         b = _pair(as_array(self.b, DEGREE, "region b"), "b")
         if not -90 <= b[0] < b[1] <= 90:
@@ -59,12 +61,13 @@ class Region:
             raise GridError(
                 f"region distance must increase and not be negative, got {distance[0]:g}…{distance[1]:g} pc"
             )
-        if self.foreground_cells < 0:
-            raise GridError(f"foreground_cells can't be negative, got {self.foreground_cells}")
+        if self.foreground_cells < 0 or not float(self.foreground_cells).is_integer():
+            raise GridError(f"foreground_cells is a whole number, not negative, got {self.foreground_cells}")
         if self.foreground_cells and distance[0] == 0:
             raise GridError("the region begins at the Sun: there is no foreground to put foreground_cells in")
-        if as_float(self.background, PARSEC, "region background") < 0:
-            raise GridError(f"region background can't be negative, got {self.background}")
+        if not 0 <= as_float(self.background, PARSEC, "region background") < np.inf:
+            raise GridError(f"region background must be finite and not negative, got {self.background}")
+        object.__setattr__(self, "foreground_cells", int(self.foreground_cells))
         for name, value, unit in (("l", l, DEGREE), ("b", b, DEGREE), ("distance", distance, PARSEC)):
             object.__setattr__(self, name, as_quantity(value, unit))
 
@@ -118,6 +121,7 @@ class Region:
         self, nside: int, n_distance: int, order: str = "ring", distance_spacing: str = "linear"
     ) -> HealpixGrid:
         """Rays on all HEALPix pixels whose centre lies in the region; see `grid`."""
+        nside = checked_nside(nside)
         l, b = healpy.pix2ang(nside, np.arange(healpy.nside2npix(nside)), nest=order == "nested", lonlat=True)
         l0, l1 = as_array(self.l, DEGREE, "l")
         b0, b1 = as_array(self.b, DEGREE, "b")
@@ -126,6 +130,8 @@ class Region:
         return HealpixGrid(nside, edges, np.flatnonzero(inside), order, self.foreground_cells, background)
 
     def _distance_edges(self, n: int, spacing: str) -> tuple[u.Quantity, int]:
+        if not float(n).is_integer() or n < 1:
+            raise GridError(f"a grid needs a whole number of cells in distance, one or more, not {n}")
         near, far = as_array(self.distance, PARSEC, "distance")
         if spacing == "linear":
             edges = np.linspace(near, far, n + 1)
