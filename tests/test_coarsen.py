@@ -34,7 +34,7 @@ def statistics_of(grid, count: int = 400, seed: int = 0) -> ExtinctionStatistics
     stars = locate_stars(grid, np.rad2deg(grid.ray_l[rays]), np.rad2deg(grid.ray_b[rays]), distance)
     assert stars.inside.all()
     error = 10 ** rng.uniform(-3, 0, count)
-    return ExtinctionStatistics.from_stars(grid, stars, rng.uniform(0, 1, count), error)
+    return ExtinctionStatistics.from_stars(grid.shape, stars, rng.uniform(0, 1, count), error)
 
 
 def refined(extinction: torch.Tensor, grid, coarsening) -> torch.Tensor:

@@ -13,7 +13,7 @@ import gpdust
 from gpdust.fitting import ConvergenceWarning
 from gpdust.inference.checkpoint import fingerprint, load_state, save_state
 from gpdust.inference.elbo import NewDraws
-from gpdust.inference.newton import Newton
+from gpdust.inference.newton import EARLY_LOOK, Newton
 from gpdust.inference.progress import Progress
 from gpdust.inference.sample_size import FEW, MANY, MOST_NUMBERS, most_samples
 from gpdust.inference.state import NewtonState
@@ -65,6 +65,19 @@ def test_many_stars_need_no_more(wild, region, monkeypatch):
     assert len(looks) == 1
     assert 2 * len(chosen.spread.draws) == FEW
     assert_allclose(chosen.mean, few.mean, atol=1e-12)  # nor does looking change anything
+
+
+def test_few_stars_show_it_after_two_rounds(wild, region, monkeypatch):
+    model, bar = model_of(wild, region, FEW_STARS), Progress(1, shown=False)
+    newton = Newton(model, dense=False)
+    state = newton.init(0)
+    while state.samples == FEW:
+        before, state = state, newton.stage(state, bar)
+    assert before.phase == "settle" and before.rounds == EARLY_LOOK - 1
+    looks = []
+    monkeypatch.setattr(NewDraws, "ask_for_more", lambda self: bool(looks.append(self)))
+    assert_allclose(fit(model).mean, fit(model, samples=FEW).mean, atol=1e-12)
+    assert len(looks) == 2  # and once more at the end, where it did not ask
 
 
 @pytest.mark.parametrize("few", [True, False])

@@ -164,7 +164,7 @@ def test_the_slope_by_the_noise_is_that_of_differences(noise):
 def test_exact_distances_are_the_compressed_stars(relative_error):
     stars = make_stars(300, distance_error=relative_error)
     positions = locate_stars(GRID, stars.l, stars.b, stars.distances.distance)
-    statistics = ExtinctionStatistics.from_stars(GRID, positions, stars.extinction, stars.lower_error)
+    statistics = ExtinctionStatistics.from_stars(GRID.shape, positions, stars.extinction, stars.lower_error)
     likelihood = MarginalLikelihood.from_stars(GRID, stars, options=NodeOptions(parts=1))
     extinction = make_extinction(3)
     assert_allclose(likelihood.log_likelihood(extinction), statistics.log_likelihood(extinction), rtol=1e-7)
@@ -175,6 +175,39 @@ def test_exact_distances_are_the_compressed_stars(relative_error):
     assert_allclose(likelihood.information(extinction[0]).matrices, expected, rtol=1e-6, atol=1e-7 * expected.max())
     assert_array_equal(likelihood.counts, statistics.counts)
     assert likelihood.n_stars == 300
+
+
+@pytest.mark.parametrize("noise", [GaussianNoise(), GaussianNoise(extra=0.05, proportional=0.2)])
+def test_exact_stars_with_gaussian_noise_are_compressed_and_nothing_changes(noise):
+    likelihood = MarginalLikelihood.from_stars(GRID, make_stars(300, distance_error=0.0), noise)
+    summed, extinction = likelihood.compressed(), make_extinction(3)
+    assert isinstance(summed, ExtinctionStatistics) and summed.n_stars == 300
+    value, slope = likelihood.log_likelihood_and_slope(extinction)
+    assert_allclose(summed.log_likelihood(extinction), value, rtol=1e-12)
+    assert_allclose(summed.log_likelihood_and_slope(extinction)[1], slope, rtol=1e-9, atol=1e-12 * slope.abs().max())
+    expected = likelihood.information(extinction[0]).on_cells(slice(None))
+    assert_allclose(summed.information().on_cells(slice(None)), expected, rtol=1e-9, atol=1e-12 * expected.max())
+    louder = noise.times(2.0)
+    assert_allclose(
+        likelihood.with_noise(louder).compressed().log_likelihood(extinction),
+        likelihood.with_noise(louder).log_likelihood(extinction),
+        rtol=1e-12,
+    )
+
+
+@pytest.mark.parametrize(
+    ("stars", "options"),
+    [
+        ({"distance_error": 0.1}, {}),
+        ({"distance_error": 0.0, "asymmetric": True}, {}),
+        ({"distance_error": 0.0}, {"noise": StudentNoise()}),
+        ({"distance_error": 0.0}, {"options": NodeOptions(beyond=1.0)}),
+    ],
+)
+def test_other_stars_stay_apart(stars, options):
+    likelihood = MarginalLikelihood.from_stars(GRID, make_stars(300, **stars), **options)
+    beyond = likelihood.nodes.cell.max() >= likelihood.shape[1]
+    assert (likelihood.compressed() is likelihood) == (beyond or "options" not in options)
 
 
 def test_the_information_of_an_exact_star_is_that_of_its_noise():

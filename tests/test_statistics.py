@@ -28,7 +28,9 @@ class Stars:
         assert self.positions.inside.all()
 
     def statistics(self, which=slice(None)) -> ExtinctionStatistics:
-        return ExtinctionStatistics.from_stars(GRID, self.positions[which], self.extinction[which], self.error[which])
+        return ExtinctionStatistics.from_stars(
+            GRID.shape, self.positions[which], self.extinction[which], self.error[which]
+        )
 
     def projections(self) -> np.ndarray:
         """a_i of every star, shape (stars, ray · cell), by a loop."""
@@ -121,7 +123,7 @@ def test_statistics_count_the_stars_of_each_cell(stars):
 
 def test_no_star_has_a_likelihood_of_one(extinction):
     nobody = StarPositions(*np.zeros((2, 0), dtype=int), np.zeros(0))
-    empty = ExtinctionStatistics.from_stars(GRID, nobody, np.zeros(0), np.zeros(0))
+    empty = ExtinctionStatistics.from_stars(GRID.shape, nobody, np.zeros(0), np.zeros(0))
     assert_same(empty, ExtinctionStatistics.empty(GRID.shape))
     assert_array_equal(empty.log_likelihood(extinction), np.zeros(4))
 
@@ -136,7 +138,7 @@ def test_the_likelihood_is_a_sum_over_rays(stars, extinction):
 
 def test_larger_errors_are_those_of_the_same_stars(stars, extinction):
     positions, measured, error = stars.positions, stars.extinction, stars.error
-    expected = ExtinctionStatistics.from_stars(GRID, positions, measured, 3 * error)
+    expected = ExtinctionStatistics.from_stars(GRID.shape, positions, measured, 3 * error)
     found = stars.statistics().with_errors_times(3.0)
     assert_same(found, expected)
     assert_allclose(found.log_likelihood(extinction), expected.log_likelihood(extinction), rtol=1e-12)

@@ -18,7 +18,7 @@ class Response:
     """
 
     def __init__(self, model: DustModel) -> None:
-        self.likelihood = model.likelihood
+        self.likelihood = model.likelihood.compressed()
         self.shape = model.grid.shape
         self.lengths = torch.from_numpy(model.grid.cell_lengths)
 

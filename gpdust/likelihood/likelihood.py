@@ -34,6 +34,10 @@ class StarLikelihood(ABC):
     def n_stars(self) -> int:
         """Number of stars."""
 
+    def compressed(self) -> StarLikelihood:
+        """The same function of extinction, of as few numbers as can be."""
+        return self
+
     @abstractmethod
     def log_likelihood(self, extinction: torch.Tensor) -> torch.Tensor:
         """Log-likelihood of all stars; differentiable.

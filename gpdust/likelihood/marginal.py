@@ -21,6 +21,8 @@ from gpdust.likelihood.noise import GaussianNoise, Noise
 from gpdust.likelihood.star_information import information_pass
 from gpdust.likelihood.star_pass import StarArrays, log_likelihood_pass, noise_pass
 from gpdust.likelihood.star_results import StarResults, star_results
+from gpdust.likelihood.statistics import ExtinctionStatistics
+from gpdust.los import StarPositions
 
 MOST_PER_CELL = 20  # stars of a coarser grid
 CUT = 0.25  # share of a star beyond the far end from which on it counts as cut off there
@@ -164,6 +166,21 @@ class MarginalLikelihood(StarLikelihood):
     def with_errors_times(self, factor: float) -> MarginalLikelihood:
         """The same stars with their noise stretched: errors, added scatter and the width of bad stars."""
         return replace(self, stars=self.stars.with_errors_times(factor), noise=self.noise.times(factor))
+
+    def compressed(self) -> StarLikelihood:
+        """Sums over the stars of each cell, where their distances are exact and their noise is Gaussian.
+
+        Learned scatter keeps the stars apart, for it to move; between its steps a fit need not see them.
+        """
+        stars, nodes = self.stars, self.nodes
+        plain = type(self.noise) is GaussianNoise and np.array_equal(stars.lower_error, stars.upper_error)
+        exact = len(nodes.cell) == len(self) and not nodes.variance.any() and np.all(nodes.cell < self.shape[1])
+        if not (plain and exact):
+            return self
+        positions = StarPositions(self.ray, nodes.cell.astype(np.int64), nodes.fraction.astype(float))
+        scatter = self.noise.extra**2 + (self.noise.proportional * stars.local_extinction) ** 2
+        error = np.sqrt(stars.lower_error**2 + scatter)
+        return ExtinctionStatistics.from_stars(self.shape, positions, stars.extinction, error)
 
     def scattering_as(self, extinction: torch.Tensor) -> MarginalLikelihood:
         """The same stars, predicted: their scatter is a share of the map's extinction, not of what neighbours measured.

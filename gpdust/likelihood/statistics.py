@@ -55,26 +55,26 @@ class ExtinctionStatistics(StarLikelihood):
 
     @classmethod
     def from_stars(
-        cls, grid: RayGrid, stars: StarPositions, extinction: np.ndarray, error: np.ndarray
+        cls, shape: tuple[int, int], stars: StarPositions, extinction: np.ndarray, error: np.ndarray
     ) -> ExtinctionStatistics:
         """Compress stars, in one pass and float64.
 
         Parameters
         ----------
-        grid : RayGrid
-            The grid that they were located on.
+        shape : (rays, cells)
+            Of the grid that they were located on.
         stars : StarPositions
             All of them on the grid.
         extinction, error : ndarray, shape (stars,)
             Measured extinction and its σ, mag.
         """
-        cell = stars.ray * grid.n_cells + stars.cell
+        cells = math.prod(shape)
+        cell = stars.ray * shape[1] + stars.cell
         weight, outer = error**-2.0, stars.fraction
         inner = 1 - outer
 
         def total(values: np.ndarray) -> torch.Tensor:
-            sums = np.bincount(cell, weights=values, minlength=grid.n_rays * grid.n_cells)
-            return torch.from_numpy(sums.reshape(grid.shape))
+            return torch.from_numpy(np.bincount(cell, weights=values, minlength=cells).reshape(shape))
 
         coupling = total(weight * outer * inner)
         coupling[:, 0] = 0
@@ -82,7 +82,7 @@ class ExtinctionStatistics(StarLikelihood):
         weighted = _fold(total(weight * outer * extinction), total(weight * inner * extinction))
         squares = float(np.sum(weight * extinction**2))
         normalisation = float(np.sum(np.log(error)) + 0.5 * len(error) * math.log(2 * math.pi))
-        counts = torch.from_numpy(np.bincount(cell, minlength=grid.n_rays * grid.n_cells).reshape(grid.shape))
+        counts = torch.from_numpy(np.bincount(cell, minlength=cells).reshape(shape))
         return cls(diagonal, coupling, weighted, squares, normalisation, counts)
 
     def __add__(self, other: ExtinctionStatistics) -> ExtinctionStatistics:

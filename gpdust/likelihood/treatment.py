@@ -239,4 +239,4 @@ def _compressed(
         too_near=int((on_sky & (distance < grid.edges[0])).sum()),
         too_far=int((on_sky & (distance > grid.edges[-1])).sum()),
     )
-    return ExtinctionStatistics.from_stars(grid, positions[inside], extinction[inside], error[inside]), report
+    return ExtinctionStatistics.from_stars(grid.shape, positions[inside], extinction[inside], error[inside]), report
