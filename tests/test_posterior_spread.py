@@ -78,6 +78,8 @@ def test_fields_are_the_density_of_the_draws(posterior):
     assert_allclose(quiet, expected, rtol=1e-10)
     noisy = fields.density(points, torch.ones(5, len(points), dtype=torch.float64))
     assert_allclose(noisy / quiet, (10 ** linear_map.residual_variance.sqrt()).expand(5, -1), rtol=1e-10)
+    assert torch.equal(fields.density(points), quiet)
+    assert fields.has_residual == bool(linear_map.residual_variance.any())
 
 
 def test_a_stored_posterior_comes_back_the_same(posterior, tmp_path):

@@ -72,7 +72,8 @@ def _percentiles(draws: torch.Tensor, percentiles: tuple[float, ...]) -> np.ndar
     Of n draws, the k-th smallest is the percentile k / (n + 1): so many of other draws lie below it on average, and an
     interval holds what it says however few draws it is made from (Weibull 1939; between them linear).
     """
-    ordered = torch.movedim(draws, 0, -1).contiguous().sort(dim=-1).values
+    ordered = torch.movedim(draws, 0, -1).clone(memory_format=torch.contiguous_format)
+    ordered.numpy().sort(axis=-1)  # in place; ten times as fast as torch, which keeps track of places
     count = ordered.shape[-1]
     position = (torch.tensor(percentiles, dtype=draws.dtype) / 100 * (count + 1) - 1).clamp(0, count - 1)
     below = position.floor().long()

@@ -152,8 +152,10 @@ class Posterior:
         lengths = torch.from_numpy(grid.cell_lengths)
         for rays in ray_chunks(grid, max(count, self.prior.row_width)):
             points = torch.from_numpy(grid.cell_points(rays)).reshape(-1, 3)
-            noise = residual_noise(range(rays.start, rays.stop), count, grid.n_cells, seed)
-            density = fields.density(points, noise.flatten(1)).unflatten(-1, (-1, grid.n_cells))
+            noise = None
+            if fields.has_residual:
+                noise = residual_noise(range(rays.start, rays.stop), count, grid.n_cells, seed).flatten(1)
+            density = fields.density(points, noise).unflatten(-1, (-1, grid.n_cells))
             yield rays, density, integrate(density, lengths)
 
     def percentiles(

@@ -58,10 +58,13 @@ def query(posterior: Posterior, coordinates: SkyCoord, samples: int = 100, seed:
     for rays in ray_chunks(grid, max(samples, posterior.prior.row_width)):
         places = torch.from_numpy(cartesian(grid.ray_l[rays], grid.ray_b[rays], distance[rays]))
         cells = torch.from_numpy(grid.cell_points(rays)).reshape(-1, 3)
-        noise = residual_noise(column[rays], samples, grid.n_cells, seed)
-        own_noise = noise[:, torch.arange(len(places)), torch.from_numpy(cell[rays])]
+        noise, own_noise = None, None
+        if fields.has_residual:
+            noise = residual_noise(column[rays], samples, grid.n_cells, seed)
+            own_noise = noise[:, torch.arange(len(places)), torch.from_numpy(cell[rays])]
+            noise = noise.flatten(1)
         density.append(fields.density(places, own_noise))
-        along = fields.density(cells, noise.flatten(1)).unflatten(-1, (-1, grid.n_cells))
+        along = fields.density(cells, noise).unflatten(-1, (-1, grid.n_cells))
         positions = StarPositions(np.arange(len(places)), cell[rays], fraction[rays])
         extinction.append(extinction_at(integrate(along, lengths), positions))
     shape = (samples, *coordinates.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,19 +17,22 @@ class Fields:
     ----------
     read : callable
         Points (n, 3), pc, to φ without its residual, shape (draws, n), and the residual's variance, shape (n,).
+    has_residual : bool
+        Whether that is ever more than zero: else no noise need be made for it.
     """
 
     read: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+    has_residual: bool = True
 
-    def density(self, points: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    def density(self, points: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
         """Density at some points.
 
         Parameters
         ----------
         points : Tensor, shape (points, 3)
             Heliocentric Galactic x, y, z, pc.
-        noise : Tensor, shape (draws, points)
-            Standard normal, for the prior's residual.
+        noise : Tensor, shape (draws, points), optional
+            Standard normal, for the prior's residual; without it the residual is left out.
 
         Returns
         -------
@@ -37,4 +41,6 @@ class Fields:
         """
         with torch.no_grad():
             log_density, residual_variance = self.read(points)
-            return torch.pow(10.0, log_density + residual_variance.sqrt() * noise)
+            if noise is not None:
+                log_density = log_density + residual_variance.sqrt() * noise
+            return log_density.mul(math.log(10.0)).exp_()

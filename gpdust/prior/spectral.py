@@ -305,7 +305,7 @@ class SpectralGP:
             log_density = linear_map.mean + step_at(self.foreground, points) + self.interpolation(points).forward(nodes)
             return log_density, linear_map.residual_variance.expand(len(points))
 
-        return Fields(read)
+        return Fields(read, has_residual=False)
 
     @property
     def row_width(self) -> int:
