@@ -36,7 +36,7 @@ class RayGrid:
     Raises
     ------
     GridError
-        If there is no ray, a direction is not on the sky, edges do not increase, or no interior cell is left.
+        If a direction is not on the sky, edges do not increase, or no interior cell is left.
     """
 
     kind: ClassVar[str] = "rays"
@@ -54,8 +54,6 @@ class RayGrid:
         self._ray_b = np.deg2rad(np.atleast_1d(as_array(b, DEGREE, "b")))
         if self._ray_l.shape != self._ray_b.shape or self._ray_l.ndim != 1:
             raise GridError(f"rays need as many l as b, got shapes {self._ray_l.shape} and {self._ray_b.shape}")
-        if not self._ray_l.size:
-            raise GridError("a grid needs at least one ray")
         on_sky = np.isfinite(self._ray_l) & (np.abs(self._ray_b) <= np.pi / 2 + ROUNDING)
         if not on_sky.all():
             raise GridError(f"{np.sum(~on_sky)} rays have no direction on the sky, the first is {np.argmin(on_sky)}")
