@@ -31,6 +31,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     temporary.unlink()  # some writers refuse a file that exists
     try:
         yield temporary
+        _make_public(temporary)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -39,20 +40,30 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
 @contextmanager
 def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
     """Give a temporary folder that takes the place of `path` once it has been filled without an error."""
-    path = Path(path)
+    path = Path(path).resolve()  # a link stays one, to a new folder
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix="." + path.name + "-", dir=path.parent))
+    temporary, old = (Path(tempfile.mkdtemp(prefix=f".{path.name}-{what}", dir=path.parent)) for what in ("", "old-"))
     try:
         yield temporary
-        temporary.chmod(0o755)  # mkdtemp makes it private; a product is not
-        old = Path(tempfile.mkdtemp(prefix="." + path.name + "-old-", dir=path.parent))
+        for made in (temporary, *temporary.rglob("*")):
+            _make_public(made)
         if path.exists():
             os.replace(path, old)  # at once, and kept until the new folder is in its place
-        os.replace(temporary, path)
-        shutil.rmtree(old, ignore_errors=True)
+        try:
+            os.replace(temporary, path)
+        except OSError:
+            os.replace(old, path)
+            raise
     finally:
-        if temporary.exists():
-            shutil.rmtree(temporary)
+        for left in (temporary, old):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _make_public(path: Path) -> None:
+    """Give a file or a folder the usual permissions: some writers make what only its owner can read."""
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
 
 
 def write_json(path: str | os.PathLike, record: dict) -> None:

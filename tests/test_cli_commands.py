@@ -116,6 +116,14 @@ def test_demo_keeps_another_demo(demo):
     assert (folder / "catalogue.fits").read_bytes() == before
 
 
+def test_demo_keeps_what_is_not_its_own(tmp_path):
+    (tmp_path / "catalogue.fits").write_text("mine")
+    result = gpdust("demo", "--quick", "--out", tmp_path)
+    assert result.exit_code == 1
+    assert "holds catalogue.fits of something else" in result.stderr
+    assert (tmp_path / "catalogue.fits").read_text() == "mine"
+
+
 def test_init_writes_what_fit_accepts(demo, tmp_path):
     folder, _ = demo
     out = tmp_path / "my.toml"

@@ -291,6 +291,17 @@ def test_debug_lets_the_exception_through(finished, tmp_path):
     assert isinstance(result.exception, ConfigError)
 
 
+def test_a_catalogue_is_not_written_over(tmp_path):
+    """Products have names that a catalogue may have."""
+    write_stars(tmp_path)
+    before = (tmp_path / "stars.fits").read_bytes()
+    (tmp_path / "fit.toml").write_text(CONFIG)
+    refused = gpdust("fit", tmp_path / "fit.toml", "--out", tmp_path)
+    assert refused.exit_code == 1
+    assert "would write its own stars.fits over the catalogue" in refused.stderr
+    assert (tmp_path / "stars.fits").read_bytes() == before
+
+
 def test_folder_that_is_a_file(finished, tmp_path):
     folder, _ = finished
     (tmp_path / "out").write_text("")

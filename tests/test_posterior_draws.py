@@ -127,7 +127,21 @@ def test_maps_are_cut_to_the_interior_but_count_the_foreground(small_posterior):
         rtol=1e-12,
     )
     own = np.cumsum(density.value[..., 2:6] * 20, axis=-1)
-    assert (maps.extinction_values[1] > 1.5 * np.median(own, axis=0)).all()
+    in_front = 20 * density.value[..., 1:2]  # from 180 pc on, where the fit begins: it knows no dust before
+    assert_allclose(extinction.value[..., 2:6], own + in_front, rtol=1e-10)
+
+
+@pytest.mark.parametrize("prior", ["inducing", "spectral"])
+def test_extinction_counts_from_the_near_end_of_the_fit_wherever_a_grid_begins(small_posterior, spectral_model, prior):
+    posterior = small_posterior if prior == "inducing" else gpdust.fit(spectral_model(), progress=False)
+    edges = posterior.grid.edges
+    _, whole = posterior.sample(count=20)
+    density, part = posterior.sample(posterior.grid.with_edges(edges[3:]), 20)
+    assert part.shape == density.shape == (20, posterior.grid.n_rays, len(edges) - 4)
+    assert_allclose(part.value, whole.value[..., 3:], rtol=1e-10)
+    nearer = edges[0] * np.array([0.8, 0.9])
+    density, longer = posterior.sample(posterior.grid.with_edges(np.concatenate([nearer, edges])), 20)
+    assert_allclose(longer.value, np.cumsum(density.value * np.r_[0, 0, np.diff(edges)], axis=-1), rtol=1e-10)
 
 
 def test_far_from_all_stars_the_prior_returns(catalogue, small_model):

@@ -1,5 +1,7 @@
 """Queries at places and predictions for stars, against the draws that they must come from."""
 
+from dataclasses import replace
+
 import astropy.units as u
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from astropy.coordinates import SkyCoord
 from numpy.testing import assert_allclose
 
 from gpdust.errors import PosteriorError
+from gpdust.grid import SphericalGrid
 from gpdust.los import extinction_at, locate_stars
 
 
@@ -79,6 +82,28 @@ def test_a_place_outside_is_an_error_that_names_the_first(small_posterior, l, b,
     where = rf"2 of 3 places.*number 1: l = {l:.4f}°, b = {b:.4f}°, d = {distance:.2f} pc"
     with pytest.raises(PosteriorError, match=where):
         small_posterior.query(places)
+
+
+def test_margins_are_no_part_of_the_map(small_posterior):
+    grid = small_posterior.grid
+    edges = grid.edges * u.pc
+    margins = SphericalGrid(grid.l_edges, grid.b_edges, edges, foreground=1, background=1)
+    posterior = replace(small_posterior, grid=margins)
+    l, b = float(grid.l[0].value), float(grid.b[0].value)
+    for distance in (grid.edges[0] + 1, grid.edges[-1] - 1):
+        small_posterior.query(galactic(l, b, distance), samples=2)
+        with pytest.raises(PosteriorError, match="1 of 1 places lie outside"):
+            posterior.query(galactic(l, b, distance), samples=2)
+    posterior.query(galactic(l, b, grid.edges[[1, -2]]), samples=2)
+
+
+def test_cartesian_coordinates(small_posterior):
+    place = galactic(70.0, 1.0, 250.0)
+    x, y, z = place.cartesian.xyz
+    cartesian = SkyCoord(u=x, v=y, w=z, frame="galactic", representation_type="cartesian")
+    (one, _), (other, _) = (small_posterior.query(each, samples=5) for each in (place, cartesian))
+    assert_allclose(other.samples.value, one.samples.value, rtol=1e-9)
+    assert cartesian.representation_type.name == "cartesian"
 
 
 def test_a_query_without_distance_is_an_error(small_posterior):

@@ -128,6 +128,26 @@ def test_theta_changes_the_map_as_its_physical_values_say():
     assert_allclose(prior.at(POINTS, theta).mean, other.at(POINTS).mean, rtol=1e-12)
 
 
+@pytest.mark.parametrize("l", [(300, 60), (120, 240), (0, 360), (80, 100)])
+@pytest.mark.parametrize("shape", [(20, 20, 35), (2, 20, 8)])
+def test_the_box_holds_all_of_the_columns_whichever_way_they_lie(l, shape):
+    region = gpdust.Region(l * u.deg, (-3, 3) * u.deg, (100, 1000) * u.pc)
+    check_box_holds(region.grid(shape), region.grid((100, 5, 30)))
+
+
+@pytest.mark.parametrize("nside", [1, 4, 16])
+def test_the_box_holds_all_of_the_pixels(nside):
+    edges = np.linspace(100, 1000, 11) * u.pc
+    check_box_holds(gpdust.HealpixGrid(nside, edges), gpdust.HealpixGrid(32, edges))
+
+
+def check_box_holds(grid, finer) -> None:
+    volume = SampledVolume(grid, np.zeros(grid.shape, dtype=np.int64))
+    prior = gpdust.SpectralGP("matern32", 30 * u.pc, box_spacing=30 * u.pc).placed(volume)
+    points = torch.from_numpy(finer.cell_points()).reshape(-1, 3)
+    assert len(prior.interpolation(points)) == len(points)
+
+
 def test_fields_are_the_map_of_their_latents():
     prior = SpectralGP("matern32", 30 * u.pc, 0.4).with_box(wide_box(12.0, 60.0))
     latents = torch.randn(3, prior.latent_size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))

@@ -48,6 +48,7 @@ def demo(quick: bool, seed: int, inducing: int | None, out: Path, resume: bool, 
     talk, folder = Talk(quiet), FitFolder(out)
     scale = simulation.QUICK if quick else simulation.FULL
     config, text = simulation.demo_config(scale, seed, folder, inducing)
+    simulation.refuse_others(folder)
     folder.prepare(config, fresh=not resume)
     simulation.write_simulation(scale, seed, text, folder)
     with talk.hearing_warnings():

@@ -64,6 +64,7 @@ def save(draw: Callable[[], object], path: Path, talk: Talk) -> Path | None:
         return save_figure(draw(), path)
     except Exception as error:
         talk.warn(f"{path.name} could not be drawn: {error}")
+        path.unlink(missing_ok=True)  # that of older maps would say something else
         return None
     finally:
         plt.close("all")

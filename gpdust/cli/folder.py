@@ -69,12 +69,17 @@ class FitFolder:
         Raises
         ------
         ConfigError
-            If a finished fit of another configuration is there.
+            If a finished fit of another configuration is there, or a product would take the place of the catalogue.
         OSError
             If the folder can't be written to.
         """
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"'{self.path}' is a file; --out takes a folder")
+        given = config.catalogue.path
+        if given.resolve() in {(self.path / name).resolve() for name in self._products}:
+            raise ConfigError(
+                f"the fit would write its own {given.name} over the catalogue '{given}': choose another --out"
+            )
         self.path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=self.path):  # better to fail now than after the fit
             pass
@@ -96,8 +101,13 @@ class FitFolder:
 
     def clear(self) -> None:
         """Remove the record and all that was made of a posterior which is no longer there."""
-        for name in (self.record.name, self.maps.name, self.stars.name, *FIGURES, *CHECKS, *AGAINST_TRUTH):
+        for name in self._products:
             (self.path / name).unlink(missing_ok=True)
+
+    @property
+    def _products(self) -> tuple[str, ...]:
+        """Names of the files that are made of a posterior."""
+        return self.record.name, self.maps.name, self.stars.name, *FIGURES, *CHECKS, *AGAINST_TRUTH
 
     def _finished(self) -> dict | None:
         if self.checkpoint.exists():  # a newer fit has not ended

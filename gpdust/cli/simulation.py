@@ -14,6 +14,7 @@ from gpdust.cli.folder import FitFolder
 from gpdust.cli.pipeline import Run
 from gpdust.config import Config
 from gpdust.config.toml import render
+from gpdust.errors import ConfigError
 from gpdust.files import atomic_path
 from gpdust.plot.colours import colour_bar
 from gpdust.plot.sky import SKY_LABELS, SkyMesh
@@ -67,6 +68,15 @@ def demo_config(scale: Scale, seed: int, folder: FitFolder, inducing: int | None
     }
     header = [f"The simulated clumps of `gpdust demo` with seed {seed}; fit them again with `gpdust fit`."]
     return Config.from_dict(record, folder.path), render(record, notes, header)
+
+
+def refuse_others(folder: FitFolder) -> None:
+    """Raise ConfigError where the folder holds stars or a truth that no demo has written."""
+    config = folder.path / CONFIG
+    ours = config.exists() and "`gpdust demo`" in config.read_text(encoding="utf-8")
+    others = [name for name in (STARS, TRUTH, CONFIG) if (folder.path / name).exists()]
+    if others and not ours:
+        raise ConfigError(f"'{folder.path}' holds {' and '.join(others)} of something else: choose another --out")
 
 
 def write_simulation(scale: Scale, seed: int, text: str, folder: FitFolder) -> None:

@@ -67,7 +67,7 @@ def healpix_hdus(maps: PercentileMaps) -> list[fits.BinTableHDU]:
 
 
 def _cards(grid: HealpixGrid) -> dict[str, tuple[str | int, str]]:
-    """Keywords by which healpy and others know a HEALPix table."""
+    """Keywords of HEALPix tables. `healpy.read_map` takes one number per pixel; `healpix_map` makes those."""
     return {
         "PIXTYPE": ("HEALPIX", "HEALPix pixelisation"),
         "ORDERING": (grid.order.upper(), "pixel numbering, RING or NESTED"),

@@ -22,7 +22,7 @@ _SHOWN = {
     "seed": ("SEED", "random seed of the fit"),
 }
 
-LONG = 40  # letters of a value that leave no room on its card for a comment
+LONG = 25  # letters of a value that leave no room on its card for a comment
 
 
 def product_name(quantity: str, percentile: float) -> str:

@@ -13,6 +13,8 @@ from gpdust.grid.rays import RayGrid
 from gpdust.units import DEGREE, PARSEC, as_quantity
 
 SUBDIVISIONS = 6
+RIM_POINTS = 32  # along a side of a pixel of nside 1: about 2° apart
+AT_ONCE = 100_000  # pixels, to bound memory
 
 
 class HealpixGrid(RayGrid):
@@ -63,7 +65,17 @@ class HealpixGrid(RayGrid):
         solid_angle = np.full(self.pixels.size, healpy.nside2pixarea(self.nside))
         super().__init__(l * DEGREE, b * DEGREE, distance_edges, solid_angle * u.sr, foreground, background)
 
-    def _with_edges(self, edges: np.ndarray) -> HealpixGrid:
+    def rim(self) -> tuple[np.ndarray, np.ndarray]:
+        """Directions about the rim of every pixel; see `RayGrid.rim`."""
+        step = max(1, RIM_POINTS // self.nside)
+        rims = [
+            np.moveaxis(healpy.boundaries(self.nside, some, step, nest=self.order == "nested"), -2, 0).reshape(3, -1)
+            for some in np.array_split(self.pixels, 1 + self.pixels.size // AT_ONCE)
+        ]
+        return healpy.vec2ang(np.concatenate(rims, axis=1).T, lonlat=True)
+
+    def with_edges(self, edges: np.ndarray) -> HealpixGrid:
+        """The same rays with other distance edges; see `RayGrid.with_edges`."""
         return HealpixGrid(self.nside, as_quantity(edges, PARSEC), self.pixels, self.order)
 
     def locate_rays(self, l: np.ndarray, b: np.ndarray) -> np.ndarray:

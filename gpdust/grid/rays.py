@@ -165,15 +165,27 @@ class RayGrid:
     def interior(self) -> RayGrid:
         """The same rays without foreground and background cells."""
         cells = self.interior_cells
-        return self._with_edges(self._edges[cells.start : cells.stop + 1])
+        return self.with_edges(self._edges[cells.start : cells.stop + 1])
 
-    def _with_edges(self, edges: np.ndarray) -> RayGrid:
+    def with_edges(self, edges: np.ndarray) -> RayGrid:
+        """The same rays with other distance edges (pc), all of them of the interior."""
         return RayGrid(self.l, self.b, as_quantity(edges, PARSEC), self.solid_angle)
 
     def cell_points(self, rays: slice = slice(None)) -> np.ndarray:
         """Cartesian centres of the cells of some rays, pc, shape (rays, cells, 3)."""
         centres = (self._edges[1:] + self._edges[:-1]) / 2
         return cartesian(self._ray_l[rays, None], self._ray_b[rays, None], centres)
+
+    def rim(self) -> tuple[np.ndarray, np.ndarray]:
+        """Directions (l and b, degrees) about the rims of the columns of all rays: what lies in them lies between."""
+        return np.rad2deg(self._ray_l), np.rad2deg(self._ray_b)
+
+    def extent(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest x, y and z within the columns, pc; to a thousandth of the distance."""
+        l, b = self.rim()
+        ends = cartesian(np.deg2rad(l)[:, None], np.deg2rad(b)[:, None], self._edges[[0, -1]]).reshape(-1, 3)
+        slack = 1e-3 * self._edges[-1]
+        return ends.min(0) - slack, ends.max(0) + slack
 
     def locate_rays(self, l: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Index of the ray whose column holds each direction, −1 where there is none.

@@ -11,6 +11,7 @@ from gpdust.errors import GridError
 from gpdust.grid.rays import RayGrid, checked_edges, find_bins
 from gpdust.units import DEGREE, PARSEC, as_array, as_quantity
 
+RIM_STEP = 2.0  # deg
 ROUNDING = 1e-9  # deg: a star on an edge stays in its cell when l + 360 is rounded
 
 
@@ -84,7 +85,14 @@ class SphericalGrid(RayGrid):
         """(n_l, n_b)."""
         return self._l_edges.size - 1, self._b_edges.size - 1
 
-    def _with_edges(self, edges: np.ndarray) -> SphericalGrid:
+    def rim(self) -> tuple[np.ndarray, np.ndarray]:
+        """Directions at most 2° apart all over the region, its rims among them; see `RayGrid.rim`."""
+        ends = (edges[[0, -1]] for edges in (self._l_edges, self._b_edges))
+        l, b = np.meshgrid(*(np.linspace(*end, 2 + int(np.ptp(end) / RIM_STEP)) for end in ends), indexing="ij")
+        return l.ravel(), b.ravel()
+
+    def with_edges(self, edges: np.ndarray) -> SphericalGrid:
+        """The same rays with other distance edges; see `RayGrid.with_edges`."""
         return SphericalGrid(self.l_edges, self.b_edges, as_quantity(edges, PARSEC))
 
     def cube(self, values: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ UNITS = {"density": DENSITY, "extinction": MAGNITUDE}
 def map_label(quantity: str, meta: dict) -> str:
     """Label of a density or extinction with symbol and band, where `meta` of the maps has them."""
     name, band = str(meta.get("quantity") or ""), str(meta.get("band") or "")
-    symbol = re.sub(r"^([A-Z])_?(\w+)$", r"$\1_{\\mathrm{\2}}$", name)  # A0 and A_V with a true subscript
+    symbol = re.sub(r"^(A)_?(\w+)$", r"$\1_{\\mathrm{\2}}$", name)  # A0 and A_V with a true subscript
     words = [quantity] + ["of"] * (quantity == "density" and bool(symbol)) + [symbol] * bool(symbol)
     if band:
         words.append(f"({band})")

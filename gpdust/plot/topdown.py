@@ -61,11 +61,11 @@ def plot_top_down(
     mesh = axes.pcolormesh(x_edges, y_edges, column, norm=colour_norm(bulk, norm), cmap=cmap, rasterized=True)
     label = map_label("extinction", maps.meta).replace("extinction", "vertical extinction", 1)
     colour_bar(mesh, [axes], label)
-    axes.plot(0, 0, "o", color="gold", markeredgecolor="black", label="Sun")
+    axes.plot(0, 0, "o", color="gold", markeredgecolor="black")
+    axes.annotate("Sun", (0, 0), xytext=(6, 6), textcoords="offset points")
     axes.set(xlabel="$x$ (to the Galactic centre) / pc", ylabel="$y$ / pc", aspect="equal")
     axes.use_sticky_edges = False
     axes.margins(0.04)
-    axes.legend(frameon=False, loc="upper right")
     return axes
 
 

@@ -34,6 +34,8 @@ from gpdust.prior import InducingGP, SpectralGP
 from gpdust.prior.fields import Fields
 from gpdust.units import DENSITY, MAGNITUDE, as_quantity
 
+ROUNDING = 1e-9  # of a distance
+
 
 @dataclass(frozen=True)
 class Posterior:
@@ -146,17 +148,24 @@ class Posterior:
         """Joint draws a few rays at a time: rays, density and extinction, shapes (count, rays, cell).
 
         All chunks of a draw share one v, so that cells stay correlated across chunks; the draws do not depend on how
-        rays are cut into chunks.
+        rays are cut into chunks. Extinction counts from the near end of the fit, where it is zero, wherever the grid
+        begins.
         """
         fields = self.fields(count, seed)
-        lengths = torch.from_numpy(grid.cell_lengths)
-        for rays in ray_chunks(grid, max(count, self.prior.row_width)):
-            points = torch.from_numpy(grid.cell_points(rays)).reshape(-1, 3)
+        whole, in_front = self._from_the_near_end(grid)
+        lengths = torch.from_numpy(np.diff(np.maximum(whole.edges, self.grid.edges[0])))
+        for rays in ray_chunks(whole, max(count, self.prior.row_width)):
+            points = torch.from_numpy(whole.cell_points(rays)).reshape(-1, 3)
             noise = None
             if fields.has_residual:
-                noise = residual_noise(range(rays.start, rays.stop), count, grid.n_cells, seed).flatten(1)
-            density = fields.density(points, noise).unflatten(-1, (-1, grid.n_cells))
-            yield rays, density, integrate(density, lengths)
+                noise = residual_noise(range(rays.start, rays.stop), count, whole.n_cells, seed).flatten(1)
+            density = fields.density(points, noise).unflatten(-1, (-1, whole.n_cells))
+            yield rays, density[..., in_front:], integrate(density, lengths)[..., in_front:]
+
+    def _from_the_near_end(self, grid: RayGrid) -> tuple[RayGrid, int]:
+        """A grid with the cells of the fit in front of it, whose dust its extinction holds too, and their number."""
+        front = self.grid.edges[self.grid.edges < (1 - ROUNDING) * grid.edges[0]]
+        return (grid.with_edges(np.concatenate([front, grid.edges])), len(front)) if len(front) else (grid, 0)
 
     def percentiles(
         self,

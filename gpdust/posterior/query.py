@@ -44,7 +44,8 @@ def query(posterior: Posterior, coordinates: SkyCoord, samples: int = 100, seed:
     PosteriorError
         If a place has no distance, or lies outside the region of the fit.
     """
-    galactic = coordinates.galactic
+    galactic = coordinates.galactic.copy()
+    galactic.representation_type = "spherical"
     if galactic.distance.unit.is_equivalent(""):
         raise PosteriorError("a query needs distances: SkyCoord(l=…, b=…, distance=…, frame='galactic')")
     l, b = as_array(galactic.l, DEGREE, "l").ravel(), as_array(galactic.b, DEGREE, "b").ravel()
@@ -77,11 +78,12 @@ def query(posterior: Posterior, coordinates: SkyCoord, samples: int = 100, seed:
 def _locate_inside(grid: RayGrid, l: np.ndarray, b: np.ndarray, distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Ray and cell of each place; an error says which places lie outside, and outside of what."""
     column, cell = grid.locate_rays(l, b), grid.locate_cells(distance)
-    outside = np.flatnonzero((cell < 0) | (column < 0))
+    near, far = grid.edges[[grid.interior_cells.start, grid.interior_cells.stop]]
+    outside = np.flatnonzero((cell < 0) | (column < 0) | (distance < near) | (distance > far))
     if outside.size:
         first = outside[0]
         raise PosteriorError(
-            f"{outside.size} of {l.size} places lie outside the region of this fit ({grid!r}); the first is number "
-            f"{first}: l = {l[first]:.4f}°, b = {b[first]:.4f}°, d = {distance[first]:.2f} pc"
+            f"{outside.size} of {l.size} places lie outside the region of this fit ({grid.interior!r}); the first is "
+            f"number {first}: l = {l[first]:.4f}°, b = {b[first]:.4f}°, d = {distance[first]:.2f} pc"
         )
     return column, cell

@@ -174,7 +174,8 @@ class SpectralGP:
         # Centres do not reach the rims: half a cell more, outwards and sideways, so that finer grids fit in.
         width = float(grid.edges[-1] * np.sqrt(np.max(as_array(grid.solid_angle, u.sr, "solid_angle"))))
         margin = max(min(width, float(grid.edges[-1])), float(grid.cell_lengths.max())) / 2
-        low, high = far.min(0) - margin, far.max(0) + margin
+        rims = grid.extent()
+        low, high = np.minimum(far.min(0) - margin, rims[0]), np.maximum(far.max(0) + margin, rims[1])
         padding = PADDING * self._starting_scales().max(0)
         spacing = self.box_spacing or self._chosen_spacing(grid.typical_cell)
         while True:
