@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
+from matplotlib.patheffects import withStroke
 
 from gpdust.errors import PosteriorError
 from gpdust.export.lookup import values_of
@@ -62,7 +63,8 @@ def plot_top_down(
     label = map_label("extinction", maps.meta).replace("extinction", "vertical extinction", 1)
     colour_bar(mesh, [axes], label)
     axes.plot(0, 0, "o", color="gold", markeredgecolor="black")
-    axes.annotate("Sun", (0, 0), xytext=(6, 6), textcoords="offset points")
+    outline = [withStroke(linewidth=2.5, foreground="white")]  # legible on any colour
+    axes.annotate("Sun", (0, 0), xytext=(6, 6), textcoords="offset points", path_effects=outline)
     axes.set(xlabel="$x$ (to the Galactic centre) / pc", ylabel="$y$ / pc", aspect="equal")
     axes.use_sticky_edges = False
     axes.margins(0.04)
