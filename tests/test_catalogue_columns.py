@@ -289,6 +289,9 @@ def test_the_unit_of_a_preset_is_not_that_of_another_column():
     units = {"l": "deg", "b": "deg", "extinction": "mag"}
     own = StarCatalogue.from_table(table, preset="starhorse", columns=columns | {"distance": "dist50"}, units=units)
     assert_allclose(own.distance.value, [100, 200, 300])  # the preset's column, if called by its name
+    table["dist16"], table["dist84"] = [0.09, 0.19, 0.29], [0.12, 0.22, 0.32]
+    own = StarCatalogue.from_table(table, preset="starhorse", columns=columns | {"distance": "dist50"}, units=units)
+    assert_allclose(own.distance_error.value, 15)
     with pytest.raises(MissingUnitError, match="'distance' of the table has no unit"):
         StarCatalogue.from_table(table, preset="starhorse", columns=columns | {"distance": "distance"}, units=units)
 

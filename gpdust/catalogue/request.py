@@ -122,7 +122,7 @@ class Request:
         offered: dict[str, tuple[str, ...]] = {}
         notes = [f"recommended cuts, not made here: {self.preset.quality}"] if self.preset.quality else []
         for name, given in self.preset.columns.items():
-            if VALUE_OF.get(name, name) in self.columns or self._is_of_another(name, names):
+            if self._names_another(name) or self._is_of_another(name, names):
                 continue  # the preset's error does not belong to the caller's own column
             pair = tuple(_match_case(column, names, by_lower) for column in _as_tuple(name, given))
             absent = [column for column in pair if base_name(column, names) not in names]
@@ -139,12 +139,16 @@ class Request:
     def _is_of_another(self, name: str, names: Sequence[str]) -> bool:
         """Whether a column is the error of a value that the caller does not want, or that has errors of the caller's.
 
-        It belongs to the column of its value's own name, where the table has one and the caller names another.
+        It belongs to the preset's column of its value; without a preset to that of its value's own name, where there is
+        one in the table.
         """
         value = VALUE_OF.get(name)
         if value is None:
             return False
-        another = self.columns.get(value, value) != value and value in names
+        if self.preset:
+            another = self._names_another(value)
+        else:
+            another = self.columns.get(value, value) != value and value in names
         return another or bool(self.columns.keys() & set(companions(value)))
 
     def _choose_position(self, mapping: dict[str, tuple[str, ...]], names: Sequence[str]) -> None:
