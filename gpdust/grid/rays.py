@@ -14,6 +14,7 @@ from gpdust.units import DEGREE, PARSEC, as_array, as_quantity
 
 FULL_SKY = 4 * np.pi
 ROUNDING = 1e-12  # radians, of a pole
+RIM_ERROR = 1e-3  # of the distance, at most: rims are known at points up to about 2° apart
 
 
 class RayGrid:
@@ -181,11 +182,18 @@ class RayGrid:
         return np.rad2deg(self._ray_l), np.rad2deg(self._ray_b)
 
     def extent(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest x, y and z within the columns, pc; to a thousandth of the distance."""
-        l, b = self.rim()
-        ends = cartesian(np.deg2rad(l)[:, None], np.deg2rad(b)[:, None], self._edges[[0, -1]]).reshape(-1, 3)
-        slack = 1e-3 * self._edges[-1]
-        return ends.min(0) - slack, ends.max(0) + slack
+        """Lowest and highest x, y and z that finer grids of the same columns may have, pc: two of shape (3,).
+
+        Centres of cells, and half a cell more, for rays that have no columns; and all that lies within the rims.
+        """
+        width = self._edges[-1] * min(1.0, np.sqrt(self._solid_angle.max()))
+        l, b = (np.deg2rad(angle)[:, None] for angle in self.rim())
+        reach = (
+            (self.cell_points(), max(width, self.cell_lengths.max()) / 2),
+            (cartesian(l, b, self._edges[[0, -1]]), RIM_ERROR * self._edges[-1]),
+        )
+        low, high = zip(*((some.min((0, 1)) - more, some.max((0, 1)) + more) for some, more in reach), strict=True)
+        return np.minimum(*low), np.maximum(*high)
 
     def locate_rays(self, l: np.ndarray, b: np.ndarray) -> np.ndarray:
         """Index of the ray whose column holds each direction, −1 where there is none.

@@ -170,12 +170,7 @@ class SpectralGP:
         if self.box is not None:
             return self
         grid = volume.grid
-        far = grid.cell_points().reshape(-1, 3)
-        # Centres do not reach the rims: half a cell more, outwards and sideways, so that finer grids fit in.
-        width = float(grid.edges[-1] * np.sqrt(np.max(as_array(grid.solid_angle, u.sr, "solid_angle"))))
-        margin = max(min(width, float(grid.edges[-1])), float(grid.cell_lengths.max())) / 2
-        rims = grid.extent()
-        low, high = np.minimum(far.min(0) - margin, rims[0]), np.maximum(far.max(0) + margin, rims[1])
+        low, high = grid.extent()
         padding = PADDING * self._starting_scales().max(0)
         spacing = self.box_spacing or self._chosen_spacing(grid.typical_cell)
         while True:
